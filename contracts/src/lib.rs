@@ -1,0 +1,1 @@
+//! Solidity contracts, their artifacts and bindings, and an embedded EVM.

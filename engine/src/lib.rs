@@ -1,0 +1,1 @@
+//! Model import, execution, commitments, chain client and provider.

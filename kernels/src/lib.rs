@@ -1,0 +1,1 @@
+//! The integer ops of a language model, bit for bit.

@@ -1,0 +1,1 @@
+//! The watchtower: re-runs claims and disputes the wrong ones.
