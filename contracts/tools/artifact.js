@@ -1,0 +1,29 @@
+// Writes one committed artifact from forge's output, because a cargo build must not need a compiler: only what callers and
+// deployers use, in a stable form, so that a rebuild can be compared byte for byte.
+// usage: node artifact.js FORGE_OUT CONTRACT TO_DIRECTORY
+"use strict";
+
+const fs = require("fs");
+const path = require("path");
+
+// EIP-170: no chain deploys more.
+const DEPLOYED_BYTES_MAX = 24576;
+
+const [out, contractName, to] = process.argv.slice(2);
+const built = JSON.parse(fs.readFileSync(path.join(out, `${contractName}.sol`, `${contractName}.json`), "utf8"));
+const bytecode = { object: built.bytecode.object };
+const deployedBytecode = { object: built.deployedBytecode.object };
+const size = (deployedBytecode.object.length - 2) / 2;
+
+if (!/^0x([0-9a-f]{2})+$/.test(bytecode.object)) {
+  console.error(`${contractName}: the bytecode is empty or not linked`);
+  process.exit(1);
+}
+if (size > DEPLOYED_BYTES_MAX) {
+  console.error(`${contractName}: ${size} bytes deployed, more than the ${DEPLOYED_BYTES_MAX} that chains allow`);
+  process.exit(1);
+}
+fs.mkdirSync(to, { recursive: true });
+const artifact = { contractName, abi: built.abi, bytecode, deployedBytecode };
+fs.writeFileSync(path.join(to, `${contractName}.json`), JSON.stringify(artifact, null, 2) + "\n");
+console.log(`${contractName}: ${size} bytes deployed`);

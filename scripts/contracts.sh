@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Builds the contracts and writes contracts/artifacts/, which are committed so that cargo needs neither Node.js nor solc.
+# Needs Node.js only: pinned solc, forge and anvil come from npm into target/tools.
+#
+#   scripts/contracts.sh                      builds every contract, writes its artifact
+#   scripts/contracts.sh --only NAME          builds one
+#   scripts/contracts.sh --check              fails if a committed artifact differs from what the sources give
+#   scripts/contracts.sh --test [ARGS…]       runs the Solidity tests; ARGS go to `forge test`
+#   scripts/contracts.sh --install            installs the tools and prints their folder
+set -euo pipefail
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+tools="$root/target/tools"
+contracts=()
+for source in "$root"/contracts/solidity/*.sol; do
+  contracts+=("$(basename "$source" .sol)")
+done
+export FOUNDRY_DISABLE_NIGHTLY_WARNING=1
+
+install() {
+  # The lock file is copied last, so a half-finished install is repeated.
+  if ! cmp --quiet "$root/contracts/tools/package-lock.json" "$tools/installed.json"; then
+    mkdir -p "$tools"
+    cp "$root/contracts/tools/package.json" "$root/contracts/tools/package-lock.json" "$tools/"
+    # The packages carry their binaries; their install scripts would only look for them elsewhere. Not `npm ci`: it insists
+    # on seeing every platform's package in the lock file, and a mirror may not have them all.
+    npm install --prefix "$tools" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+    cp "$root/contracts/tools/package-lock.json" "$tools/installed.json"
+  fi
+  export PATH="$tools/node_modules/.bin:$PATH"
+}
+
+# Writes the artifacts of the named contracts to a folder.
+build() {
+  local to="$1" scratch name
+  shift
+  scratch="$(mktemp -d)"
+  trap 'rm -rf "$scratch"' RETURN
+  for name in "$@"; do
+    if [[ ! -f "$root/contracts/solidity/$name.sol" ]]; then
+      echo "$name: no source" >&2
+      return 1
+    fi
+    # One compilation a contract: what the compiler is given besides a file can change that file's code.
+    (cd "$root/contracts" && forge build --force --quiet --out "$scratch/out" \
+      --cache-path "$scratch/cache" "solidity/$name.sol")
+    node "$root/contracts/tools/artifact.js" "$scratch/out" "$name" "$to"
+  done
+}
+
+install
+case "${1:-}" in
+  "")
+    build "$root/contracts/artifacts" "${contracts[@]}"
+    ;;
+  --only)
+    build "$root/contracts/artifacts" "${2:?name of a contract}"
+    ;;
+  --check)
+    rebuilt="$(mktemp -d)"
+    build "$rebuilt" "${contracts[@]}"
+    if ! diff --recursive --brief "$rebuilt" "$root/contracts/artifacts"; then
+      echo "contracts/artifacts is not what the sources give: run scripts/contracts.sh and commit" >&2
+      exit 1
+    fi
+    rm -rf "$rebuilt"
+    ;;
+  --test)
+    shift
+    cd "$root/contracts"
+    forge test "$@"
+    ;;
+  --install)
+    echo "$tools/node_modules/.bin"
+    ;;
+  *)
+    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
