@@ -1,1 +1,13 @@
-//! The integer ops of a language model, bit for bit.
+#![doc = include_str!("../README.md")]
+#![deny(clippy::float_arithmetic)]
+#![forbid(unsafe_code)]
+
+pub mod format;
+pub mod fx;
+pub mod reference;
+
+pub use format::Format;
+pub use reference::{
+    Heads, MAX_INIT, embed, linear, max, mix, probs, quantize, rms_norm, rope, sample, scores, sum,
+    swiglu,
+};
