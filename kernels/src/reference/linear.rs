@@ -69,77 +69,65 @@ pub fn forward(
 /// 2^31 · (2^27 + 2^20) < 2^59.
 const RUN: usize = 16;
 
-/// What a block contributes: `D`, `M` and `Σ w·q`, where `sum` is `Σ q`.
-type Term = (i64, i64, i64);
-
 /// One row's sum, in `i64` over short runs; `None` if a scale is out of range, which the importer
-/// refuses, but which is defined all the same.
+/// refuses, but which is defined all the same. `decode` writes a block's weights and returns its
+/// `D` and `M`; `sums` are the blocks' `Σ q`.
 #[inline(always)]
 fn sum_row<const N: usize>(
     row: &[u8],
     x: &[[i16; 32]],
     sums: &[i64],
-    block: impl Fn(&[u8; N], &[i16; 32], i64) -> Term,
+    decode: impl Fn(&[u8; N], &mut [i16; 32]) -> (i64, i64),
 ) -> Option<i128> {
     let (blocks, _) = row.as_chunks::<N>();
+    let mut weights = [[0i16; 32]; RUN];
     let mut acc = 0i128;
     let mut bits = 0;
     for ((blocks, x), sums) in blocks.chunks(RUN).zip(x.chunks(RUN)).zip(sums.chunks(RUN)) {
+        let mut scales = [(0i64, 0i64); RUN];
+        for ((b, w), scale) in blocks.iter().zip(&mut weights).zip(&mut scales) {
+            *scale = decode(b, w);
+            bits |= scale.0.unsigned_abs() | scale.1.unsigned_abs();
+        }
         let mut run = 0i64;
-        for ((b, x), &sum) in blocks.iter().zip(x).zip(sums) {
-            let (d, m, dot) = block(b, x, sum);
-            bits |= d.unsigned_abs() | m.unsigned_abs();
-            run = run.wrapping_add(d.wrapping_mul(dot).wrapping_add(m.wrapping_mul(sum)));
+        for (((w, x), &sum), &(d, m)) in weights.iter().zip(x).zip(sums).zip(&scales) {
+            let term = d.wrapping_mul(dot(w, x)).wrapping_add(m.wrapping_mul(sum));
+            run = run.wrapping_add(term);
         }
         acc += i128::from(run);
     }
     (bits < 1 << 31).then_some(acc)
 }
 
-/// `Σ w·q` of 16 pairs; an `i32` holds 32 · 128 · 2^15, so nothing wraps. Spelled with wrapping
-/// operators because overflow checks would keep the compiler from using vectors.
+/// `Σ w·q` of a block; an `i32` holds 32 · 128 · 2^15, so nothing wraps. Spelled with wrapping
+/// operators because overflow checks would keep the compiler from using vectors, and in pairs of
+/// products because that is what a vector instruction computes.
 #[inline(always)]
-fn dot16(w: [i16; 16], x: &[i16; 16]) -> i32 {
-    let mut sum = 0i32;
-    for j in 0..16 {
-        sum = sum.wrapping_add(i32::from(w[j]).wrapping_mul(i32::from(x[j])));
+fn dot(w: &[i16; 32], x: &[i16; 32]) -> i64 {
+    let product = |j: usize| i32::from(w[j]).wrapping_mul(i32::from(x[j]));
+    let pair = |j: usize| product(2 * j).wrapping_add(product(2 * j + 1));
+    i64::from((0..16).map(pair).fold(0, i32::wrapping_add))
+}
+
+fn nibbles(bytes: &[u8; 16], offset: i16, w: &mut [i16; 32]) {
+    for (j, &byte) in bytes.iter().enumerate() {
+        w[j] = i16::from(byte & 15) - offset;
+        w[j + 16] = i16::from(byte >> 4) - offset;
     }
-    sum
 }
 
-#[inline(always)]
-fn halves(x: &[i16; 32]) -> (&[i16; 16], &[i16; 16]) {
-    let (lo, hi) = x.split_at(16);
-    (lo.as_array().expect("16 of 32"), hi.as_array().expect("16 of 32"))
+fn q8_0([d0, d1, bytes @ ..]: &[u8; 34], w: &mut [i16; 32]) -> (i64, i64) {
+    *w = bytes.map(|w| i16::from(w as i8));
+    (scale_f16(u16::from_le_bytes([*d0, *d1])), 0)
 }
 
-#[inline(always)]
-fn dot4(bytes: &[u8; 16], x: &[i16; 32]) -> i64 {
-    let (lo, hi) = halves(x);
-    let low = dot16(bytes.map(|b| i16::from(b & 15)), lo);
-    let high = dot16(bytes.map(|b| i16::from(b >> 4)), hi);
-    i64::from(low.wrapping_add(high))
+fn q4_0([d0, d1, bytes @ ..]: &[u8; 18], w: &mut [i16; 32]) -> (i64, i64) {
+    nibbles(bytes, 8, w);
+    (scale_f16(u16::from_le_bytes([*d0, *d1])), 0)
 }
 
-#[inline(always)]
-fn q8_0(block: &[u8; 34], x: &[i16; 32], _sum: i64) -> Term {
-    let [d0, d1, w @ ..] = block;
-    let mut dot = 0i32;
-    for j in 0..32 {
-        dot = dot.wrapping_add(i32::from(w[j] as i8).wrapping_mul(i32::from(x[j])));
-    }
-    (scale_f16(u16::from_le_bytes([*d0, *d1])), 0, i64::from(dot))
-}
-
-#[inline(always)]
-fn q4_0(block: &[u8; 18], x: &[i16; 32], sum: i64) -> Term {
-    let [d0, d1, w @ ..] = block;
-    (scale_f16(u16::from_le_bytes([*d0, *d1])), 0, dot4(w, x) - 8 * sum)
-}
-
-#[inline(always)]
-fn q4_1(block: &[u8; 20], x: &[i16; 32], _sum: i64) -> Term {
-    let [d0, d1, m0, m1, w @ ..] = block;
-    let d = scale_f16(u16::from_le_bytes([*d0, *d1]));
-    (d, scale_f16(u16::from_le_bytes([*m0, *m1])), dot4(w, x))
+fn q4_1([d0, d1, m0, m1, bytes @ ..]: &[u8; 20], w: &mut [i16; 32]) -> (i64, i64) {
+    nibbles(bytes, 0, w);
+    let scale = |lo: &u8, hi: &u8| scale_f16(u16::from_le_bytes([*lo, *hi]));
+    (scale(d0, d1), scale(m0, m1))
 }
