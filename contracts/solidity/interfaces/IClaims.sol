@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Subject} from "./IDisputeGame.sol";
+
+/// What the game asks of the settlement, and tells it.
+interface IClaims {
+    /// False once the claim is final or rejected: its disputes are then void.
+    function isPending(bytes32 claimId) external view returns (bool);
+    function subjectOf(bytes32 claimId) external view returns (Subject memory);
+    /// Only the game, once for each dispute.
+    function disputeResolved(bytes32 dispute, bool challengerWon) external;
+}
