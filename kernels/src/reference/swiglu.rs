@@ -10,7 +10,8 @@ use crate::fx::{exp2, rshift_round, rshift_round_i128, sat32_i128};
 const LOG2_E: u64 = 6_196_328_019;
 
 /// The logistic function of an Fx, in Q31.
-fn sigmoid(gate: i32) -> i64 {
+#[must_use]
+pub fn sigmoid(gate: i32) -> i64 {
     let z = u64::from(gate.unsigned_abs()) * LOG2_E; // 44 fractional bits.
     let whole = (z >> 44) as u32;
     let fraction = (z >> 12) as u32;
