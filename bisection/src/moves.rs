@@ -160,6 +160,21 @@ pub enum Event {
 }
 
 impl Event {
+    /// The name of the contract's event.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Revealed { .. } => "Revealed",
+            Self::Chosen { .. } => "Chosen",
+            Self::StepChosen { .. } => "StepChosen",
+            Self::Expanded { .. } => "Expanded",
+            Self::LeafRevealed { .. } => "LeafRevealed",
+            Self::ElementChosen { .. } => "ElementChosen",
+            Self::FoldRevealed { .. } => "FoldRevealed",
+            Self::FoldChosen { .. } => "FoldChosen",
+            Self::Resolved { .. } => "DisputeResolved",
+        }
+    }
+
     /// The children or accumulators that this event revealed, for the choice that answers it.
     pub fn revealed(&self) -> &[Hash] {
         match self {

@@ -1,5 +1,6 @@
 //! The state of a dispute: twenty words that every move passes whole, and their hash.
 
+use crate::layout::Descriptor;
 use crate::merkle::{Hash, keccak};
 use crate::position::{Block, Element, Index, Level, Position, Step};
 use serde::{Deserialize, Serialize};
@@ -230,6 +231,11 @@ impl State {
     /// `keccak(abi.encode(State))`: what the contract stores, and every move answers.
     pub fn hash(&self) -> Hash {
         keccak(&self.encode())
+    }
+
+    /// The descriptor of the disputed step; zeros before one is chosen.
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor { d0: self.d0, d1: self.d1 }
     }
 
     /// Where `node` is in its tree.
