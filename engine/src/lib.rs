@@ -1,1 +1,22 @@
 //! Model import, execution, commitments, chain client and provider.
+//!
+//! Reading order: [`gguf`] reads a model file, [`tokenizer`] and [`chat`] turn text into tokens; [`model`] imports the
+//! file into a [`program`] and weights, and [`executor`] runs it, block after block. [`trace`] commits to a run, opens any
+//! part of it again and accumulates folds; [`witness`] proves one step of it to the contract.
+#![deny(clippy::float_arithmetic)]
+
+pub mod chat;
+pub mod eval;
+pub mod executor;
+pub mod fault;
+pub mod fold;
+pub mod gguf;
+pub mod model;
+pub mod player;
+pub mod program;
+pub mod request;
+pub mod subject;
+pub mod tokenizer;
+pub mod trace;
+pub mod ui;
+pub mod witness;

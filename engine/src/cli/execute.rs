@@ -1,0 +1,296 @@
+//! `refute run`, `refute eval`, `refute verify`.
+#![allow(clippy::float_arithmetic, reason = "rates and likelihoods are reports")]
+
+use super::{Execution, print_json};
+use anyhow::Context;
+use clap::Args;
+use refute_engine::eval;
+use refute_engine::model::Model;
+use refute_engine::request::{self, PromptText};
+use refute_engine::trace::{Run as Trace, RunError};
+use refute_engine::ui::{self, Style, Unit};
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The prompt, as text or tokens.
+#[derive(Args)]
+struct Prompt {
+    /// The prompt
+    #[arg(long, required_unless_present = "prompt_tokens")]
+    prompt: Option<String>,
+    /// Put the prompt into the model's chat template
+    #[arg(long)]
+    chat: bool,
+    /// The prompt as token ids: "1,2,3"
+    #[arg(long, value_delimiter = ',', conflicts_with_all = ["prompt", "chat"])]
+    prompt_tokens: Vec<u32>,
+}
+
+impl Prompt {
+    fn tokens(&self, model: &Model) -> anyhow::Result<Vec<u32>> {
+        match &self.prompt {
+            Some(text) => Ok(request::tokens(model, &PromptText { text, chat: self.chat })?),
+            None => Ok(self.prompt_tokens.clone()),
+        }
+    }
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  refute run --model SmolLM2-135M-Instruct.Q4_1.gguf --chat --prompt \
+                        'What is the capital of France?' --max-tokens 32"
+)]
+pub(super) struct Run {
+    #[command(flatten)]
+    execution: Execution,
+    #[command(flatten)]
+    prompt: Prompt,
+    /// Longest answer, tokens
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    max_tokens: u32,
+}
+
+/// What `run --json` prints.
+#[derive(Serialize)]
+struct RunReport<'a> {
+    model_id: String,
+    prompt_tokens: &'a [u32],
+    tokens: &'a [u32],
+    text: String,
+    trace_root: String,
+    prefill_tokens_per_s: f64,
+    decode_tokens_per_s: f64,
+    commit_ms: f64,
+    backend: &'static str,
+    adapter: Option<String>,
+}
+
+pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
+    let model = args.execution.load()?;
+    let prompt = args.prompt.tokens(&model)?;
+    let bar = ui::progress("prompt", Unit::Positions);
+    let mut stream = model.tokenizer.stream();
+    let mut on_block = |done: u32, token: Option<u32>| {
+        bar.set_length(prompt.len() as u64 - 1);
+        bar.set_position(done.into());
+        if let Some(id) = token {
+            bar.finish_and_clear();
+            if !json && let Ok(piece) = stream.push(id) {
+                print!("{piece}");
+                let _ = std::io::stdout().flush();
+            }
+        }
+        true
+    };
+    let run = Trace::generate(&model, &prompt, args.max_tokens, None, &mut on_block);
+    bar.finish_and_clear();
+    let run = run?;
+    let timing = run.timing;
+    let report = RunReport {
+        model_id: model.id.to_string(),
+        prompt_tokens: &prompt,
+        tokens: run.output(),
+        text: model.tokenizer.decode(run.output())?,
+        trace_root: alloy::hex::encode_prefixed(run.trace_root()),
+        prefill_tokens_per_s: rate(prompt.len() - 1, timing.prefill),
+        decode_tokens_per_s: rate(run.output().len(), timing.decode),
+        commit_ms: timing.commit.as_secs_f64() * 1e3,
+        backend: "reference",
+        adapter: None,
+    };
+    if json {
+        return print_json(&report);
+    }
+    println!("{}", stream.finish());
+    println!(
+        "{} {}  {}",
+        ui::paint(Style::Dim, "trace root"),
+        report.trace_root,
+        ui::paint(
+            Style::Dim,
+            &format!(
+                "{} + {} tokens, {:.1} and {:.1} tokens/s, commitments {:.1} ms",
+                prompt.len(),
+                run.output().len(),
+                report.prefill_tokens_per_s,
+                report.decode_tokens_per_s,
+                report.commit_ms
+            )
+        )
+    );
+    Ok(())
+}
+
+/// Tokens per second; 0 where nothing was done.
+fn rate(tokens: usize, time: Duration) -> f64 {
+    if tokens == 0 || time.is_zero() { 0.0 } else { tokens as f64 / time.as_secs_f64() }
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  refute eval --model 0x1a2b --text book.txt --ctx 512 --limit 4"
+)]
+pub(super) struct Eval {
+    #[command(flatten)]
+    execution: Execution,
+    /// A text file
+    #[arg(long, required_unless_present = "tokens", conflicts_with = "tokens")]
+    text: Option<PathBuf>,
+    /// A JSON file: a list of token ids, or an object with the list as "tokens"
+    #[arg(long)]
+    tokens: Option<PathBuf>,
+    /// Positions of a window
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..))]
+    ctx: u32,
+    /// At most so many windows
+    #[arg(long)]
+    limit: Option<u32>,
+}
+
+/// A file of tokens: a list, or what `run --json` prints.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum TokenFile {
+    List(Vec<u32>),
+    Object { tokens: Vec<u32>, trace_root: Option<String> },
+}
+
+impl TokenFile {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        serde_json::from_str(&read(path)?)
+            .with_context(|| format!("{} holds no list of token ids", path.display()))
+    }
+
+    fn into_parts(self) -> (Vec<u32>, Option<String>) {
+        match self {
+            Self::List(tokens) => (tokens, None),
+            Self::Object { tokens, trace_root } => (tokens, trace_root),
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))
+}
+
+pub(super) fn eval(args: &Eval, json: bool) -> anyhow::Result<()> {
+    let model = args.execution.load()?;
+    let tokens = match (&args.text, &args.tokens) {
+        (Some(path), _) => request::text_tokens(&model, &read(path)?)?,
+        (None, Some(path)) => TokenFile::read(path)?.into_parts().0,
+        (None, None) => Vec::new(),
+    };
+    let bar = ui::progress("evaluating", Unit::Positions);
+    let report = eval::evaluate(&model, &tokens, args.ctx, args.limit, &ui::moving(&bar));
+    bar.finish_and_clear();
+    let report = report?;
+    if json {
+        return print_json(&report);
+    }
+    println!(
+        "{}",
+        ui::pairs(&[
+            ("windows", format!("{} of {}", report.windows, report.ctx)),
+            ("mean NLL", format!("{:.6} nats", report.mean_nll)),
+            ("perplexity", format!("{:.4}", report.perplexity)),
+            ("saturations", report.saturations.to_string()),
+        ])
+    );
+    Ok(())
+}
+
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  refute run --model 0x1a2b --prompt 'Once' --json > answer.json\n  refute verify \
+                        --model 0x1a2b --prompt 'Once' --output answer.json"
+)]
+pub(super) struct Verify {
+    #[command(flatten)]
+    execution: Execution,
+    #[command(flatten)]
+    prompt: Prompt,
+    /// The answer: a file that `run --json` wrote, token ids ("1,2,3"), or text
+    #[arg(long)]
+    output: String,
+    /// The trace root that the answer came with
+    #[arg(long)]
+    trace_root: Option<String>,
+}
+
+/// What `verify --json` prints.
+#[derive(Serialize)]
+struct VerifyReport {
+    valid: bool,
+    trace_root: String,
+    claimed_trace_root: Option<String>,
+    /// Index of the first output token that the model doesn't yield.
+    first_wrong_token: Option<usize>,
+    expected_token: Option<u32>,
+    verify_tokens_per_s: f64,
+    backend: &'static str,
+}
+
+pub(super) fn verify(args: &Verify, json: bool) -> anyhow::Result<()> {
+    let model = args.execution.load()?;
+    let prompt = args.prompt.tokens(&model)?;
+    let (output, root) = parse_output(&model, &args.output)?;
+    let claimed = args.trace_root.clone().or(root).map(|r| r.to_ascii_lowercase());
+    let bar = ui::progress("verifying", Unit::Positions);
+    let total = (prompt.len() + output.len()).saturating_sub(1) as u64;
+    let run = Trace::replay(&model, &prompt, &output, None, &mut |done, _| {
+        bar.set_length(total);
+        bar.set_position(done.into());
+        true
+    });
+    bar.finish_and_clear();
+    let run: Trace = run.map_err(|e: RunError| e)?;
+    let wrong = run.samples().iter().zip(&output).position(|(own, posted)| own != posted);
+    let trace_root = alloy::hex::encode_prefixed(run.trace_root());
+    let time = run.timing.prefill + run.timing.decode;
+    let report = VerifyReport {
+        valid: wrong.is_none() && claimed.as_ref().is_none_or(|c| *c == trace_root),
+        trace_root,
+        claimed_trace_root: claimed,
+        first_wrong_token: wrong,
+        expected_token: wrong.map(|i| run.samples()[i]),
+        verify_tokens_per_s: rate(run.blocks() as usize, time),
+        backend: "reference",
+    };
+    if json {
+        print_json(&report)?;
+    } else {
+        print_verdict(&report);
+    }
+    anyhow::ensure!(report.valid, "the answer is not what the model computes");
+    Ok(())
+}
+
+fn print_verdict(report: &VerifyReport) {
+    let verdict = if report.valid {
+        ui::paint(Style::Green, "valid")
+    } else {
+        ui::paint(Style::Red, "wrong")
+    };
+    println!("{verdict}  trace root {}", report.trace_root);
+    if let (Some(i), Some(token)) = (report.first_wrong_token, report.expected_token) {
+        println!("output token {i} should be {token}");
+    }
+    if let Some(claimed) = report.claimed_trace_root.as_ref().filter(|c| **c != report.trace_root) {
+        println!("the answer came with  {claimed}");
+    }
+}
+
+/// The answer's tokens, and its trace root where it is known.
+fn parse_output(model: &Model, output: &str) -> anyhow::Result<(Vec<u32>, Option<String>)> {
+    let path = Path::new(output);
+    if path.is_file() {
+        return Ok(TokenFile::read(path)?.into_parts());
+    }
+    let ids: Result<Vec<u32>, _> = output.split(',').map(|id| id.trim().parse()).collect();
+    match ids {
+        Ok(ids) => Ok((ids, None)),
+        Err(_) => Ok((request::text_tokens(model, output)?, None)),
+    }
+}

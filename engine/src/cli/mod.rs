@@ -1,0 +1,101 @@
+//! The command line.
+
+mod execute;
+mod models;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use refute_engine::model::{Library, Model};
+use refute_engine::ui::{self, Unit};
+use std::sync::Arc;
+
+/// Run language models exactly; post, check and dispute their outputs on chain.
+#[derive(Parser)]
+#[command(version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Import and look at models
+    #[command(subcommand)]
+    Model(models::Command),
+    /// Answer a prompt and print the trace root
+    Run(execute::Run),
+    /// Measure how well a model predicts a text
+    Eval(execute::Eval),
+    /// Re-check an answer: every token, and the trace root
+    Verify(execute::Verify),
+}
+
+/// Runs the command.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Model(command) => models::run(command, cli.json),
+        Command::Run(command) => execute::run(&command, cli.json),
+        Command::Eval(command) => execute::eval(&command, cli.json),
+        Command::Verify(command) => execute::verify(&command, cli.json),
+    }
+}
+
+/// Which kernels run the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Backend {
+    /// The best one that this machine has
+    Auto,
+    /// The CPU
+    Cpu,
+    /// A GPU (not there yet)
+    Gpu,
+    /// The scalar reference
+    Reference,
+}
+
+/// Which model, and how to run it.
+#[derive(Args)]
+struct Execution {
+    /// A GGUF file, or the id (or its first digits) of an imported model
+    #[arg(long, value_name = "ID|FILE")]
+    model: String,
+    /// Kernels; today all of them are the scalar reference
+    #[arg(long, value_enum, default_value_t = Backend::Auto)]
+    backend: Backend,
+    /// Threads; by default one per core
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl Execution {
+    /// Sets up the thread pool and loads the model.
+    fn load(&self) -> anyhow::Result<Arc<Model>> {
+        if self.backend == Backend::Gpu {
+            anyhow::bail!("--backend gpu is not built yet: use auto, cpu or reference");
+        }
+        if let Some(threads) = self.threads {
+            rayon::ThreadPoolBuilder::new()
+                .num_threads(threads.into())
+                .build_global()
+                .context("the thread pool can't be set up")?;
+        }
+        load_model(&self.model).map(Arc::new)
+    }
+}
+
+/// Loads a model by id or file, with a progress bar.
+fn load_model(id_or_file: &str) -> anyhow::Result<Model> {
+    let bar = ui::progress("loading", Unit::Bytes);
+    let model = Library::user().load(id_or_file, &ui::moving(&bar));
+    bar.finish_and_clear();
+    Ok(model?)
+}
+
+/// Prints a value as JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! A model: a program, its weights, its tokenizer, and the id that commits to all of them.
+
+pub mod config;
+pub mod convert;
+mod import;
+pub mod library;
+pub mod weights;
+
+pub use config::Config;
+pub use library::Library;
+pub use weights::Weights;
+
+use crate::gguf::{Gguf, GgufError};
+use crate::program::Program;
+use crate::tokenizer::{Tokenizer, TokenizerError, tokenizer_hash};
+use alloy::primitives::{B256, keccak256};
+use alloy::sol_types::SolValue;
+use rayon::prelude::*;
+use refute_bisection::merkle::{MerkleError, Tree, leaf_hash};
+use refute_contracts::bindings as abi;
+use std::path::Path;
+
+/// Version of `kernels/README.md` that this program computes.
+pub const NUMERICS_VERSION: u32 = 1;
+
+/// Called with bytes done and bytes in all.
+pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
+
+/// Why a file can't be imported.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file isn't readable GGUF.
+    #[error(transparent)]
+    Gguf(#[from] GgufError),
+    /// The tokenizer in the file isn't supported.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A tree of a size that can't be.
+    #[error(transparent)]
+    Merkle(#[from] MerkleError),
+    /// Readable, but it asks for something that we don't compute exactly.
+    #[error("this model can't be run exactly: {0}")]
+    Unsupported(String),
+    /// A tensor that the architecture needs.
+    #[error("tensor {0} is missing from the file")]
+    Missing(String),
+    /// A tensor of another shape.
+    #[error("tensor {tensor} has dimensions {found:?}: the metadata asks for {expected:?}")]
+    Shape {
+        /// Name in the file.
+        tensor: String,
+        /// As stored, columns first.
+        found: Vec<u64>,
+        /// What the metadata implies.
+        expected: Vec<u64>,
+    },
+    /// A value that can't be held exactly.
+    #[error("tensor {tensor}: {value} can't be held exactly: {remedy}")]
+    Value {
+        /// Name in the file.
+        tensor: String,
+        /// The value, as text.
+        value: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+}
+
+/// An imported model, ready to run.
+#[derive(Debug)]
+pub struct Model {
+    /// Commits to everything below.
+    pub id: B256,
+    /// Sizes and constants.
+    pub config: Config,
+    /// The steps of a block.
+    pub program: Program,
+    /// The weights, mapped.
+    pub weights: Weights,
+    /// Text to tokens and back.
+    pub tokenizer: Tokenizer,
+    /// The file's chat template, if it has one.
+    pub chat_template: Option<String>,
+    /// What the registry stores.
+    pub registration: abi::Model,
+    /// Tensors that the import converted to Q8_0.
+    pub converted: Vec<String>,
+    /// The file's own context, where it is longer than ours.
+    pub file_context: u32,
+    weight_tree: Tree,
+    program_tree: Tree,
+}
+
+impl Model {
+    /// Imports a GGUF file.
+    ///
+    /// # Errors
+    /// Files that are damaged or ask for something that isn't computed exactly, by name of what is wrong.
+    pub fn open(path: &Path, progress: Progress<'_>) -> Result<Self, ImportError> {
+        Self::import(Gguf::open(path)?, progress)
+    }
+
+    /// Imports a parsed file.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn import(file: Gguf, progress: Progress<'_>) -> Result<Self, ImportError> {
+        let config = Config::read(&file)?;
+        let tokenizer = Tokenizer::from_gguf(&file)?;
+        let imported = import::import(&file, &config, progress)?;
+        let program = imported.program;
+        let leaves = program.steps.iter().map(|s| leaf_hash(&s.descriptor.leaf())).collect();
+        let program_tree = Tree::new(leaves)?;
+        let weight_tree = weight_tree(&imported.weights)?;
+        let registration = abi::Model {
+            numericsVersion: NUMERICS_VERSION,
+            programRoot: program_tree.root().into(),
+            weightsRoot: weight_tree.root().into(),
+            tokenizerHash: tokenizer_hash(&file).into(),
+            params: abi::ModelParams {
+                carried: program.carried.len() as u32,
+                context: config.context,
+                vocabulary: config.vocabulary,
+                promptSteps: program.collect + 1,
+                outputSteps: program.steps.len() as u32,
+                collectStep: program.collect,
+                sampleStep: program.sample,
+                weightLeaves: imported.weights.leaf_count(),
+                stopIds: tokenizer.stop_ids().to_vec(),
+            },
+        };
+        progress(file.len(), file.len());
+        Ok(Self {
+            id: model_id(&registration),
+            config,
+            program,
+            weights: imported.weights,
+            tokenizer,
+            chat_template: file.opt_string("tokenizer.chat_template")?.map(str::to_owned),
+            registration,
+            converted: imported.converted,
+            file_context: file.u32("llama.context_length")?,
+            weight_tree,
+            program_tree,
+        })
+    }
+
+    /// The tree over all weight leaves.
+    pub fn weight_tree(&self) -> &Tree {
+        &self.weight_tree
+    }
+
+    /// The tree over the descriptors.
+    pub fn program_tree(&self) -> &Tree {
+        &self.program_tree
+    }
+}
+
+/// The id of a registration: `keccak256(abi.encode(numericsVersion, …, params))`, as the registry computes it.
+pub fn model_id(model: &abi::Model) -> B256 {
+    let fields = (
+        model.numericsVersion,
+        model.programRoot,
+        model.weightsRoot,
+        model.tokenizerHash,
+        model.params.clone(),
+    );
+    keccak256(fields.abi_encode_params())
+}
+
+fn weight_tree(weights: &Weights) -> Result<Tree, MerkleError> {
+    let hash = |leaf: u32| weights.leaf(leaf).map_or([0; 32], |bytes| leaf_hash(&bytes));
+    Tree::new((0..weights.leaf_count()).into_par_iter().map(hash).collect())
+}

@@ -1,0 +1,346 @@
+//! A run of a model on a request, and the commitments to it (DESIGN words: claim, trace root, block root, step root).
+//!
+//! The honest path keeps the tokens, the K and V rows and one root per block. Any block can be computed again from them,
+//! with all its tensors ([`Run::expand`]).
+
+use crate::executor::{Cache, Tensor, run_block};
+use crate::fault::{Fault, FaultError, FaultSpec};
+use crate::fold::Inputs;
+use crate::model::Model;
+use refute_bisection::merkle::{self, Hash, MerkleError, Tree};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Why a run can't be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// No prompt.
+    #[error("the prompt has no tokens: give at least one")]
+    EmptyPrompt,
+    /// No room for an answer.
+    #[error("the maximum of output tokens is 0: ask for at least one")]
+    EmptyOutput,
+    /// Too long.
+    #[error("{prompt} prompt and {output} output tokens don't fit the context of {context}")]
+    Context {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Most tokens of the output.
+        output: u32,
+        /// Positions of the model.
+        context: u32,
+    },
+    /// A foreign token.
+    #[error("token {token} at position {position} is not in the vocabulary of {vocabulary}")]
+    Token {
+        /// The id.
+        token: u32,
+        /// Where.
+        position: usize,
+        /// Tokens of the model.
+        vocabulary: u32,
+    },
+    /// The fault asked for can't be made.
+    #[error(transparent)]
+    Fault(#[from] FaultError),
+    /// The caller stopped it.
+    #[error("the run was stopped")]
+    Stopped,
+    /// A tree of a size that can't be.
+    #[error(transparent)]
+    Merkle(#[from] MerkleError),
+}
+
+/// Where the time of a run went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Timing {
+    /// Prompt blocks before the last.
+    pub prefill: Duration,
+    /// Output blocks.
+    pub decode: Duration,
+    /// Hashing, within both.
+    pub commit: Duration,
+}
+
+/// A model's answer to a request, or a re-run of one, with its commitments.
+#[derive(Debug, Clone)]
+pub struct Run {
+    model: Arc<Model>,
+    prompt: Vec<u32>,
+    output: Vec<u32>,
+    /// What this run's own `Sample` steps yielded, one per output block.
+    samples: Vec<u32>,
+    fault: Option<Fault>,
+    cache: Cache,
+    tree: Tree,
+    /// Where the time went.
+    pub timing: Timing,
+}
+
+/// All tensors of one block, and the tree over them.
+#[derive(Debug, Clone)]
+pub struct Expansion {
+    /// Position.
+    pub block: u32,
+    /// One per step.
+    pub tensors: Vec<Tensor>,
+    /// Their trees.
+    pub trees: Vec<Tree>,
+    /// The tree over their roots; its root is the step root.
+    pub tree: Tree,
+}
+
+/// Told after every block; `false` stops the run. Gets the number of blocks done and the token of an output block.
+pub type OnBlock<'a> = &'a mut dyn FnMut(u32, Option<u32>) -> bool;
+
+/// A run in progress.
+struct Builder<'a> {
+    model: &'a Model,
+    cache: Cache,
+    roots: Vec<Hash>,
+    fault: Option<&'a Fault>,
+    timing: Timing,
+}
+
+impl Builder<'_> {
+    /// Runs the next block and gives its own sample, if it is an output block.
+    fn block(&mut self, token: u32, is_output: bool) -> Result<Option<u32>, RunError> {
+        let start = Instant::now();
+        let t = self.roots.len() as u32;
+        let tensors = run_block(self.model, &mut self.cache, t, token, is_output, self.fault)?;
+        let hashing = Instant::now();
+        let collect = &tensors[self.model.program.collect as usize];
+        self.roots.push(collect.tree()?.root());
+        self.timing.commit += hashing.elapsed();
+        let spent = start.elapsed();
+        if !is_output {
+            self.timing.prefill += spent;
+            return Ok(None);
+        }
+        self.timing.decode += spent;
+        Ok(tensors.last().and_then(|sample| sample.words().first().copied()))
+    }
+}
+
+impl Run {
+    /// Answers a prompt greedily with at most `max_output` tokens.
+    ///
+    /// # Errors
+    /// Requests that the model can't take, faults that can't be made, and a stop by `on_block`.
+    pub fn generate(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        max_output: u32,
+        fault: Option<&FaultSpec>,
+        on_block: OnBlock<'_>,
+    ) -> Result<Self, RunError> {
+        check(model, prompt, max_output)?;
+        let fault = match fault {
+            Some(spec) => Some(Fault::resolve(spec, model, prompt.len() as u32)?),
+            None => None,
+        };
+        let run = Self::build(model, prompt, fault, on_block, |output, sample| {
+            let stop = model.registration.params.stopIds.contains(&sample);
+            (sample, stop || output as u32 + 1 >= max_output)
+        })?;
+        if let Some(fault) = &run.fault
+            && fault.block >= run.blocks()
+        {
+            return Err(FaultError::Block { block: fault.block, blocks: run.blocks() }.into());
+        }
+        Ok(run)
+    }
+
+    /// Runs the model over a claim's tokens.
+    ///
+    /// # Errors
+    /// Tokens that the model can't take, and a stop by `on_block`.
+    pub fn replay(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        output: &[u32],
+        fault: Option<Fault>,
+        on_block: OnBlock<'_>,
+    ) -> Result<Self, RunError> {
+        check(model, prompt, output.len() as u32)?;
+        check_tokens(model, output, prompt.len())?;
+        Self::build(model, prompt, fault, on_block, |index, _| {
+            (output[index], index + 1 == output.len())
+        })
+    }
+
+    /// `next` gets the index of an output token and what was sampled; it gives the token to go on with, and whether it is the
+    /// last.
+    fn build(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        fault: Option<Fault>,
+        on_block: OnBlock<'_>,
+        next: impl Fn(usize, u32) -> (u32, bool),
+    ) -> Result<Self, RunError> {
+        let mut builder = Builder {
+            model,
+            cache: Cache::new(model),
+            roots: Vec::new(),
+            fault: fault.as_ref(),
+            timing: Timing::default(),
+        };
+        let (mut output, mut samples) = (Vec::new(), Vec::new());
+        for token in &prompt[..prompt.len() - 1] {
+            builder.block(*token, false)?;
+            if !on_block(builder.roots.len() as u32, None) {
+                return Err(RunError::Stopped);
+            }
+        }
+        let mut token = prompt[prompt.len() - 1];
+        loop {
+            let sample = builder.block(token, true)?.unwrap_or_default();
+            let (posted, last) = next(output.len(), sample);
+            samples.push(sample);
+            output.push(posted);
+            if !on_block(builder.roots.len() as u32, Some(posted)) {
+                return Err(RunError::Stopped);
+            }
+            if last {
+                break;
+            }
+            token = posted;
+        }
+        let tree = Tree::new(builder.roots)?;
+        let (cache, timing) = (builder.cache, builder.timing);
+        let (model, prompt) = (Arc::clone(model), prompt.to_vec());
+        Ok(Self { model, prompt, output, samples, fault, cache, tree, timing })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Tokens of the request.
+    pub fn prompt(&self) -> &[u32] {
+        &self.prompt
+    }
+
+    /// Tokens of the answer: sampled, or as claimed.
+    pub fn output(&self) -> &[u32] {
+        &self.output
+    }
+
+    /// What this run's own `Sample` steps yielded.
+    pub fn samples(&self) -> &[u32] {
+        &self.samples
+    }
+
+    /// The fault in it, if it has one.
+    pub fn fault(&self) -> Option<&Fault> {
+        self.fault.as_ref()
+    }
+
+    /// Blocks: prompt + output − 1.
+    pub fn blocks(&self) -> u32 {
+        self.tree.leaves()
+    }
+
+    /// The tree over the block roots.
+    pub fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The root over the block roots.
+    pub fn trace_root(&self) -> Hash {
+        self.tree.root()
+    }
+
+    /// Whether a block yields an output token.
+    pub fn is_output(&self, block: u32) -> bool {
+        block as usize + 1 >= self.prompt.len()
+    }
+
+    /// The token that a block reads.
+    pub fn token(&self, block: u32) -> u32 {
+        let t = block as usize;
+        let after = || self.output.get(t - self.prompt.len()).copied();
+        self.prompt.get(t).copied().or_else(after).unwrap_or_default()
+    }
+
+    /// The carried tensors.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// The tree over the roots of a block's carried tensors; its root is the block root.
+    ///
+    /// # Errors
+    /// None for a block of the run.
+    pub fn block_tree(&self, block: u32) -> Result<Tree, MerkleError> {
+        let slots = 0..self.model.program.carried.len();
+        let root = |slot| Ok(self.cache.tensor(slot, block as usize).tree()?.root());
+        Tree::new(slots.map(root).collect::<Result<_, MerkleError>>()?)
+    }
+
+    /// Computes a block again, with all its tensors and their trees.
+    ///
+    /// # Errors
+    /// A block that the run doesn't have.
+    pub fn expand(&self, block: u32) -> Result<Expansion, RunError> {
+        if block >= self.blocks() {
+            return Err(FaultError::Block { block, blocks: self.blocks() }.into());
+        }
+        let mut cache = self.cache.prefix(block as usize);
+        let (token, is_output) = (self.token(block), self.is_output(block));
+        let fault = self.fault.as_ref();
+        let tensors = run_block(&self.model, &mut cache, block, token, is_output, fault)?;
+        let trees = tensors.iter().map(Tensor::tree).collect::<Result<Vec<_>, _>>()?;
+        let tree = Tree::new(trees.iter().map(Tree::root).collect())?;
+        Ok(Expansion { block, tensors, trees, tree })
+    }
+
+    /// What folds of an expanded block read.
+    pub fn inputs<'a>(&'a self, expansion: &'a Expansion) -> Inputs<'a> {
+        Inputs {
+            model: &self.model,
+            cache: &self.cache,
+            tensors: &expansion.tensors,
+            block: expansion.block,
+        }
+    }
+
+    /// The root of the output's token tree.
+    ///
+    /// # Errors
+    /// None for a run.
+    pub fn output_root(&self) -> Result<Hash, MerkleError> {
+        merkle::token_root(&self.output)
+    }
+}
+
+/// Whether a model takes a request.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn check(model: &Model, prompt: &[u32], max_output: u32) -> Result<(), RunError> {
+    if prompt.is_empty() {
+        return Err(RunError::EmptyPrompt);
+    }
+    if max_output == 0 {
+        return Err(RunError::EmptyOutput);
+    }
+    let context = model.config.context;
+    if prompt.len() as u64 + u64::from(max_output) > u64::from(context) {
+        return Err(RunError::Context { prompt: prompt.len(), output: max_output, context });
+    }
+    check_tokens(model, prompt, 0)
+}
+
+/// Whether all tokens are in the vocabulary; `first` is the position of the first one, for the message.
+///
+/// # Errors
+/// The first one that isn't.
+pub fn check_tokens(model: &Model, tokens: &[u32], first: usize) -> Result<(), RunError> {
+    let vocabulary = model.config.vocabulary;
+    match tokens.iter().position(|t| *t >= vocabulary) {
+        None => Ok(()),
+        Some(i) => Err(RunError::Token { token: tokens[i], position: first + i, vocabulary }),
+    }
+}
