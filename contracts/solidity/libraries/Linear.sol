@@ -36,7 +36,7 @@ library Linear {
     uint256 private constant FIRST_OF_QUAD =
         0xffffffff000000000000000000000000ffffffff000000000000000000000000;
     uint256 private constant LAST_OF_QUAD = FIRST_OF_QUAD >> 96;
-    uint256 private constant MIDDLE = type(uint128).max << 64;
+    uint256 private constant MIDDLE = uint256(type(uint128).max) << 64;
 
     int256 private constant Q_OFFSET = 2 ** 15;
 
