@@ -3,6 +3,7 @@
 use revm::context::result::{EVMError, InvalidTransaction, ResultAndState};
 use revm::context::{BlockEnv, CfgEnv, Context, TxEnv};
 use revm::database_interface::{DatabaseRef, WrapDatabaseRef};
+use revm::handler::validation::validate_initial_tx_gas;
 use revm::primitives::hardfork::SpecId;
 use revm::{ExecuteEvm, MainBuilder, MainContext};
 
@@ -31,14 +32,20 @@ pub(crate) fn execute<D: DatabaseRef>(
 ) -> Result<ResultAndState, Refused<D::Error>> {
     let mut cfg = CfgEnv::new_with_spec(SPEC);
     cfg.chain_id = chain_id;
+    // Chains differ in the cap of one transaction (EIP-7825); here it is the block's gas limit.
+    cfg.tx_gas_limit_cap = Some(u64::MAX);
     if checks == Checks::Call {
         cfg.tx_chain_id_check = false;
         cfg.disable_nonce_check = true;
         cfg.disable_eip3607 = true;
         cfg.disable_base_fee = tx.gas_price == 0;
-        cfg.tx_gas_limit_cap = Some(u64::MAX);
     }
     let context =
         Context::mainnet().with_db(WrapDatabaseRef(state)).with_cfg(cfg).with_block(block);
     context.build_mainnet().transact(tx)
+}
+
+/// Whether the transaction's gas limit covers what it costs before its first instruction.
+pub(crate) fn check_intrinsic_gas(tx: &TxEnv) -> Result<(), InvalidTransaction> {
+    validate_initial_tx_gas(tx, SPEC, false, false, u64::MAX, None).map(drop)
 }

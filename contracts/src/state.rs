@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use alloy::consensus::TrieAccount;
 use alloy::primitives::{Address, B256, Bytes, KECCAK256_EMPTY, U256, keccak256};
@@ -57,7 +58,7 @@ impl Account {
 #[derive(Clone, Debug)]
 enum Before {
     /// The whole account, or its absence: it was created or destroyed, or its code was set.
-    Whole(Option<Account>),
+    Whole(Option<Arc<Account>>),
     /// The account's own fields, and the slots that changed.
     Fields { balance: U256, nonce: u64, slots: Vec<(U256, U256)> },
 }
@@ -73,15 +74,16 @@ impl Undo {
     }
 }
 
-/// Every account of the chain.
+/// Every account of the chain. A clone shares accounts until one side changes them, so a snapshot
+/// costs a pointer per account.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    accounts: HashMap<Address, Account>,
+    accounts: HashMap<Address, Arc<Account>>,
 }
 
 impl State {
     pub(crate) fn account(&self, address: &Address) -> Option<&Account> {
-        self.accounts.get(address)
+        self.accounts.get(address).map(Arc::as_ref)
     }
 
     pub(crate) fn balance(&self, address: &Address) -> U256 {
@@ -101,8 +103,8 @@ impl State {
     }
 
     pub(crate) fn set_balance(&mut self, address: Address, balance: U256) -> Undo {
-        let before = Before::Whole(self.account(&address).cloned());
-        let account = self.accounts.entry(address).or_default();
+        let before = Before::Whole(self.accounts.get(&address).cloned());
+        let account = Arc::make_mut(self.accounts.entry(address).or_default());
         account.balance = balance;
         if account.is_empty() {
             self.accounts.remove(&address);
@@ -132,14 +134,14 @@ impl State {
             return self.remove(address);
         }
         let new_code = changed.info.code_hash;
-        let mut before = match self.account(&address) {
+        let mut before = match self.accounts.get(&address) {
             Some(old) if old.code_hash == new_code && !changed.is_created() => {
                 let (balance, nonce) = (old.balance, old.nonce);
                 Before::Fields { balance, nonce, slots: Vec::new() }
             }
             old => Before::Whole(old.cloned()),
         };
-        let account = self.accounts.entry(address).or_default();
+        let account = Arc::make_mut(self.accounts.entry(address).or_default());
         if changed.is_created() {
             account.storage.clear();
             account.storage_root = None;
@@ -176,7 +178,7 @@ impl State {
                     self.accounts.remove(address);
                 }
                 Before::Fields { balance, nonce, slots } => {
-                    let account = self.accounts.entry(*address).or_default();
+                    let account = Arc::make_mut(self.accounts.entry(*address).or_default());
                     account.balance = *balance;
                     account.nonce = *nonce;
                     for (slot, value) in slots {
@@ -196,6 +198,7 @@ impl State {
     pub(crate) fn root(&mut self) -> B256 {
         for account in self.accounts.values_mut() {
             if account.storage_root.is_none() {
+                let account = Arc::make_mut(account);
                 let slots = account.storage.iter().map(|(k, v)| (B256::from(*k), *v));
                 account.storage_root = Some(storage_root_unsorted(
                     slots.map(|(slot, value)| (keccak256(slot), value)),
