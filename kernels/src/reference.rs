@@ -35,6 +35,9 @@ pub struct Heads {
 
 impl Heads {
     /// The KV head that query head `head` reads.
+    ///
+    /// # Panics
+    /// If there are no KV heads, or more of them than query heads.
     #[must_use]
     pub fn kv_of(&self, head: usize) -> usize {
         head / (self.heads / self.kv)

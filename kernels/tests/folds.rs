@@ -219,7 +219,14 @@ fn scores_are_each_score() {
             check_scores(shape, positions, &q, &k, &shifts, scale);
             check_scores(shape, positions, &q, &rng.i16s(nk), &shifts, scale);
             check_scores(shape, positions, &rng.i16s(nq), &k, &shifts, u32::MAX);
-            for (q, k) in [(4095, 2047), (-4095, 2047), (-4096, -2048), (i16::MIN, i16::MIN)] {
+            for (q, k) in [
+                (4095, 2047),
+                (-4095, 2047),
+                (4095, 4095),
+                (i16::MAX, 2047),
+                (-4096, -2048),
+                (i16::MIN, i16::MIN),
+            ] {
                 check_scores(shape, positions, &vec![q; nq], &vec![k; nk], &shifts, scale);
             }
         }
@@ -231,6 +238,7 @@ fn scores_are_each_score() {
 
 #[test]
 fn max_and_sum_are_their_folds() {
+    assert_eq!(MAX_INIT, -1 << 127);
     let mut rng = Rng(16);
     for positions in LENGTHS {
         for heads in [1, 3] {

@@ -170,6 +170,17 @@ fn rms_norm_by_division() {
     }
 }
 
+/// Where the root is exactly 2^31 its reciprocal doesn't fit 31 bits and is cut.
+#[test]
+fn rms_norm_at_powers_of_four() {
+    for k in 0..=31 {
+        let m = 1i128 << (2 * k);
+        let u = rms_norm::finalize(m - 1, 1, 1, -8, i32::MAX, 1);
+        let exact = i128::from(i32::MAX) * ((1 << 31) - 1);
+        assert_eq!(u, sat(round(exact, 11 + k)), "m = 4^{k}");
+    }
+}
+
 #[test]
 fn quantize_by_the_largest_magnitude() {
     let mut rng = Rng(33);

@@ -112,7 +112,7 @@ fn rms_norm() -> Vec<Value> {
         make("one_largest", vec![i32::MAX], 168, 30),
         make("mean_rounds_half_up", vec![1, 0], 1, 30),
         make("mean_rounds_down", vec![1, 0, 0], 1, 30),
-        make("root_is_a_power_of_four", vec![1 << 15; 4], 1 << 30, 30),
+        make("mean_is_a_power_of_four", vec![1 << 15; 4], 3 << 30, 30),
         make("largest_eps", vec![4096, -4096, 1, 0], u32::MAX, 30),
         make("massive_channel", [vec![3; 31], vec![29_302 << 12]].concat(), 168, 33),
         make("smallest_shift", cycle(&EXTREMES, 12), 168, -8),
