@@ -1,1 +1,4 @@
 //! Tests that drive the packages together.
+
+/// Whole disputes on the embedded EVM.
+mod dispute;

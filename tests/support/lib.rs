@@ -1,1 +1,5 @@
-//! Tests that drive the other packages together.
+//! What the tests share: a tiny generated model with every weight format, and an arena that plays whole disputes
+//! between two runs on the embedded EVM.
+
+pub mod arena;
+pub mod tiny;
