@@ -1,5 +1,6 @@
 //! From a person's text to the tokens of a request.
 
+use crate::chat::{self, ChatError, Message};
 use crate::model::Model;
 use crate::tokenizer::{Special, TokenizerError};
 
@@ -18,6 +19,9 @@ pub enum PromptError {
     /// The tokenizer refuses it.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The chat template refuses it.
+    #[error(transparent)]
+    Chat(#[from] ChatError),
     /// The file has no template.
     #[error("the model's file has no chat template: leave --chat away")]
     NoTemplate,
@@ -33,7 +37,10 @@ pub fn tokens(model: &Model, prompt: &PromptText<'_>) -> Result<Vec<u32>, Prompt
     if !prompt.chat {
         return Ok(tokenizer.encode(prompt.text, Special::Text)?);
     }
-    Err(PromptError::NoTemplate)
+    let template = model.chat_template.as_deref().ok_or(PromptError::NoTemplate)?;
+    let message = Message { role: "user".into(), content: prompt.text.into() };
+    let text = chat::render(template, tokenizer.bos_text(), tokenizer.eos_text(), &[message])?;
+    Ok(tokenizer.encode(&text, Special::Parse)?)
 }
 
 /// The tokens of a text to be evaluated or compared: nothing added.

@@ -2,3 +2,5 @@
 
 /// Whole disputes on the embedded EVM.
 mod dispute;
+/// The real model, disputed on the embedded EVM.
+mod real;

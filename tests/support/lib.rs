@@ -2,4 +2,5 @@
 //! between two runs on the embedded EVM.
 
 pub mod arena;
+pub mod real;
 pub mod tiny;
