@@ -50,3 +50,13 @@ pub fn tokens(model: &Model, prompt: &PromptText<'_>) -> Result<Vec<u32>, Prompt
 pub fn text_tokens(model: &Model, text: &str) -> Result<Vec<u32>, TokenizerError> {
     model.tokenizer.encode(text, Special::Text)
 }
+
+/// An answer as text: what comes before the stop token.
+///
+/// # Errors
+/// Tokens outside of the vocabulary.
+pub fn answer_text(model: &Model, output: &[u32]) -> Result<String, TokenizerError> {
+    let stops = model.tokenizer.stop_ids();
+    let end = output.iter().position(|id| stops.contains(id)).unwrap_or(output.len());
+    model.tokenizer.decode(&output[..end])
+}

@@ -77,7 +77,11 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         bar.set_position(done.into());
         if let Some(id) = token {
             bar.finish_and_clear();
-            if !json && let Ok(piece) = stream.push(id) {
+            let stop = model.tokenizer.stop_ids().contains(&id);
+            if !json
+                && !stop
+                && let Ok(piece) = stream.push(id)
+            {
                 print!("{piece}");
                 let _ = std::io::stdout().flush();
             }
@@ -92,7 +96,7 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         model_id: model.id.to_string(),
         prompt_tokens: &prompt,
         tokens: run.output(),
-        text: model.tokenizer.decode(run.output())?,
+        text: request::answer_text(&model, run.output())?,
         trace_root: alloy::hex::encode_prefixed(run.trace_root()),
         prefill_tokens_per_s: rate(prompt.len() - 1, timing.prefill),
         decode_tokens_per_s: rate(run.output().len(), timing.decode),

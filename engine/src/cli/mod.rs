@@ -1,5 +1,6 @@
 //! The command line.
 
+mod devnet;
 mod execute;
 mod models;
 
@@ -31,6 +32,8 @@ enum Command {
     Eval(execute::Eval),
     /// Re-check an answer: every token, and the trace root
     Verify(execute::Verify),
+    /// Run a test chain in this process, behind Ethereum JSON-RPC
+    Devnet(devnet::Arguments),
 }
 
 /// Runs the command.
@@ -40,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(command) => execute::run(&command, cli.json),
         Command::Eval(command) => execute::eval(&command, cli.json),
         Command::Verify(command) => execute::verify(&command, cli.json),
+        Command::Devnet(command) => devnet::run(&command, cli.json),
     }
 }
 
@@ -98,4 +102,19 @@ fn load_model(id_or_file: &str) -> anyhow::Result<Model> {
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
+}
+
+/// The runtime of the commands that talk to a chain.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Runtime::new().context("the async runtime can't be started")
+}
+
+/// Waits for Ctrl-C or a termination signal.
+async fn stopped() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => Ok(result?),
+        _ = terminated.recv() => Ok(()),
+    }
 }
