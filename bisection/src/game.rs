@@ -69,9 +69,6 @@ pub enum RuleError {
         /// Whether the end is pinned, so that the finalizer can't be chosen any more.
         pinned: bool,
     },
-    /// A fold without terms: the model is malformed.
-    #[error("a fold of no terms")]
-    NoUnits,
     /// An event isn't what answers the one before it.
     #[error("the event doesn't match what was revealed before it")]
     Event,

@@ -17,8 +17,8 @@ pub struct Rules {
     arity_bits: u32,
 }
 
-/// The most levels of a tree that a reveal can open: 65,536 nodes, far above what gas allows.
-pub const ARITY_BITS_MAX: u32 = 16;
+/// The most levels of a tree that a reveal can open: 256 nodes, as in the contract.
+pub const ARITY_BITS_MAX: u32 = 8;
 
 impl Rules {
     /// A game whose reveals open `arity_bits` levels at once; `None` outside of

@@ -163,11 +163,8 @@ impl State {
         claimed: &Word,
     ) -> Result<Self, RuleError> {
         let fold = layout.fold(&self.descriptor(), self.block, element)?;
-        let phase = match fold.units {
-            0 => return Err(RuleError::NoUnits),
-            1 => Phase::Step,
-            _ => Phase::FoldReveal,
-        };
+        // Below two terms there is nothing to bisect.
+        let phase = if fold.units > 1 { Phase::FoldReveal } else { Phase::Step };
         Ok(Self {
             element,
             claimed: *claimed,

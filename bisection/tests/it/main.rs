@@ -1,0 +1,19 @@
+//! The game against everything that a toy program can make happen.
+
+#![allow(unreachable_pub, reason = "modules of one test binary")]
+
+/// Defenders that reveal anything at all, challengers that choose anything at all.
+mod adversaries;
+/// Named attacks, each with its scenario.
+mod attacks;
+/// Who is in time, to the second.
+mod clock;
+/// Every lie, every strategy.
+mod games;
+/// What other languages must reproduce.
+mod golden;
+/// Trees, proofs, reveals.
+mod merkle;
+/// Each check of each move.
+mod moves;
+mod toy;
