@@ -5,7 +5,9 @@
 //! part of it again and accumulates folds; [`witness`] proves one step of it to the contract.
 #![deny(clippy::float_arithmetic)]
 
+pub mod chain;
 pub mod chat;
+pub mod deploy;
 pub mod eval;
 pub mod executor;
 pub mod fault;
@@ -15,6 +17,7 @@ pub mod model;
 pub mod player;
 pub mod program;
 pub mod request;
+pub mod store;
 pub mod subject;
 pub mod tokenizer;
 pub mod trace;

@@ -1,0 +1,25 @@
+//! The chain as the provider, the watcher and the command line see it.
+//!
+//! [`Deployment`] says where the contracts are, [`Chain`] talks to them, [`Follower`] copies what they
+//! say into the [store](crate::store), and [`Sender`] gets transactions mined. Nothing here trusts
+//! the node further than it must: answers are bounded in time, errors are typed, what is read twice
+//! is compared.
+
+mod client;
+mod deployment;
+mod error;
+mod event;
+mod follower;
+mod key;
+mod logs;
+mod sender;
+mod tx;
+
+pub use client::{Chain, Game, Head, Registry, Settlement};
+pub use deployment::{DeployParams, Deployment};
+pub use error::ChainError;
+pub use event::{Event, EventError, Logged, Moved, Origin};
+pub use follower::{Follower, SyncReport};
+pub use key::{KeyError, parse_key};
+pub use sender::{Outcome, Sender, SenderConfig, TickReport};
+pub use tx::{Call, Receipt, TxCosts};
