@@ -2,5 +2,7 @@
 //! between two runs on the embedded EVM.
 
 pub mod arena;
+pub mod processes;
 pub mod real;
 pub mod tiny;
+pub mod verifier;

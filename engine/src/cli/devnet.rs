@@ -1,6 +1,5 @@
 //! `refute devnet`
 
-use super::print_json;
 use clap::Args;
 use refute_contracts::devnet::{Devnet, DevnetConfig};
 use refute_engine::ui::{self, Style};
