@@ -10,6 +10,7 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
 use axum::routing::post;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
@@ -110,8 +111,11 @@ impl Response {
 
 /// The body of the answer; none if the body was notifications only.
 fn answer_body(chain: &SharedChain, body: &[u8]) -> Option<Vec<u8>> {
-    let is_batch = body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[');
-    if is_batch { answer_batch(chain, body) } else { to_body(&answer_one(chain, body)?) }
+    if first_byte(body) == Some(b'[') {
+        answer_batch(chain, body)
+    } else {
+        to_body(&answer_one(chain, body)?)
+    }
 }
 
 fn answer_batch(chain: &SharedChain, body: &[u8]) -> Option<Vec<u8>> {
@@ -141,12 +145,28 @@ fn to_body<T: Serialize>(value: &T) -> Option<Vec<u8>> {
     serde_json::to_vec(value).ok()
 }
 
+/// The first byte that is not white space.
+fn first_byte(json: &[u8]) -> Option<u8> {
+    json.iter().find(|byte| !byte.is_ascii_whitespace()).copied()
+}
+
+fn read_request(json: &[u8]) -> Result<Request<'_>, RpcError> {
+    let error = |e: serde_json::Error| {
+        if e.is_data() { RpcError::Request(e.to_string()) } else { RpcError::Parse(e.to_string()) }
+    };
+    // serde would also take a list of the fields.
+    if first_byte(json) != Some(b'{') {
+        serde_json::from_slice::<IgnoredAny>(json).map_err(error)?;
+        return Err(RpcError::Request("it is not an object".to_owned()));
+    }
+    serde_json::from_slice(json).map_err(error)
+}
+
 /// Answers one request; none if it was a notification.
 fn answer_one(chain: &SharedChain, json: &[u8]) -> Option<Response> {
-    let request: Request<'_> = match serde_json::from_slice(json) {
+    let request = match read_request(json) {
         Ok(request) => request,
-        Err(e) if e.is_data() => return Some(Response::failed(RpcError::Request(e.to_string()))),
-        Err(e) => return Some(Response::failed(RpcError::Parse(e.to_string()))),
+        Err(error) => return Some(Response::failed(error)),
     };
     let answer = dispatch(chain, &request);
     if let Err(error) = &answer {
