@@ -78,6 +78,13 @@ pub fn abi(contract: Contract) -> &'static JsonAbi {
     artifact(contract).abi.as_ref().unwrap_or(&EMPTY)
 }
 
+/// Name of the contracts' error that a revert's data starts with, e.g. `OutOfTime`.
+pub fn error_name(data: &[u8]) -> Option<&'static str> {
+    let selector = data.first_chunk::<4>()?;
+    let mut errors = Contract::ALL.iter().flat_map(|&contract| abi(contract).errors());
+    errors.find(|error| error.selector() == *selector).map(|error| error.name.as_str())
+}
+
 /// A revert's data in words: `WrongState()`, `revert: text`, `panic: …`, or the bytes in hex where no
 /// contract of ours declares the error.
 pub fn revert_reason(data: &[u8]) -> String {

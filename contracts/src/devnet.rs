@@ -8,7 +8,10 @@
 //! - `eth_estimateGas` without a block means the pending one, and returns the smallest limit that works;
 //! - logs are limited to 10,000 blocks and 10,000 results a query, as on public nodes;
 //! - a replacement pays 10 % more, as geth asks;
-//! - transactions are at most 128 KiB, and of type 0, 1 or 2.
+//! - transactions are at most 128 KiB, and of type 0, 1 or 2;
+//! - `eth_call` reads the last 4,096 blocks, and older ones are refused by name.
+//!
+//! Blocks and receipts stay in memory as long as it runs, and are gone with it.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -23,6 +26,8 @@ mod accounts;
 mod block;
 mod build;
 mod chain;
+#[cfg(test)]
+mod chain_tests;
 mod clock;
 mod control;
 mod error;
@@ -41,6 +46,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256};
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -125,6 +131,10 @@ impl Devnet {
             let until = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
             };
+            // An answer goes out at once, rather than when the client has acknowledged the last one.
+            let listener = listener.tap_io(|stream| {
+                let _ = stream.set_nodelay(true);
+            });
             if let Err(error) = axum::serve(listener, app).with_graceful_shutdown(until).await {
                 tracing::error!(%error, "the devnet's server ended");
             }

@@ -3,7 +3,9 @@
 use alloy::json_abi::JsonAbi;
 use alloy::primitives::hex;
 use alloy::sol_types::{SolError, SolInterface, SolValue};
-use refute_contracts::artifact::{Contract, abi, revert_reason};
+use refute_contracts::artifact::{
+    Contract, abi, bytecode, deployed_bytecode, error_name, init_code, revert_reason,
+};
 use refute_contracts::bindings::{
     IDisputeGame::{IDisputeGameCalls, IDisputeGameEvents},
     IInferenceSettlement::{IInferenceSettlementCalls, IInferenceSettlementEvents},
@@ -50,12 +52,15 @@ fn every_error_of_the_artifacts_is_named() {
         let data = [error.selector().as_slice(), &vec![0; 32 * error.inputs.len()]].concat();
         let reason = revert_reason(&data);
         assert!(reason.starts_with(&format!("{}(", error.name)), "{} is {reason}", error.name);
+        assert_eq!(error_name(&data), Some(error.name.as_str()));
     }
 }
 
 #[test]
 fn reasons_of_the_language_are_words() {
     assert_eq!(revert_reason(&[]), "no reason given");
+    assert_eq!(error_name(&[]), None);
+    assert_eq!(error_name(&[1, 2, 3, 4]), None);
     assert_eq!(revert_reason(&[1, 2, 3, 4]), "0x01020304");
     let text = alloy::sol_types::Revert::from("too late").abi_encode();
     assert_eq!(revert_reason(&text), "revert: too late");
@@ -66,4 +71,30 @@ fn a_state_hashes_as_twenty_words() {
     let state = State { index: 7, pinned: true, ..State::default() };
     assert_eq!(state.abi_encode().len(), 20 * 32);
     assert_ne!(state, State::default());
+}
+
+#[test]
+fn the_artifacts_can_be_deployed_anywhere() {
+    for contract in Contract::ALL {
+        let name = contract.name();
+        let deployed = deployed_bytecode(contract).len();
+        assert!(deployed > 0 && deployed <= 24_576, "{name} is {deployed} bytes");
+        // EIP-3860's limit counts the constructor's arguments too.
+        let init = init_code(contract, &[7; 32]);
+        assert!(init.len() < 49_152, "{name}");
+        assert!(init.starts_with(&bytecode(contract)) && init.ends_with(&[7; 32]), "{name}");
+    }
+}
+
+#[test]
+fn an_artifact_is_the_contract_that_it_is_called() {
+    for contract in Contract::ALL {
+        let path = format!("{}/artifacts/{}.json", env!("CARGO_MANIFEST_DIR"), contract.name());
+        let json = std::fs::read_to_string(path).expect("it is committed");
+        let artifact: serde_json::Value = serde_json::from_str(&json).expect("it is JSON");
+        assert_eq!(artifact["contractName"], contract.name());
+        let code: alloy::primitives::Bytes =
+            serde_json::from_value(artifact["bytecode"]["object"].clone()).expect("it is hex");
+        assert_eq!(code, bytecode(contract));
+    }
 }

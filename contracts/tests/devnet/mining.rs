@@ -104,6 +104,25 @@ async fn a_snapshot_brings_everything_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_same_transactions_at_the_same_time_make_the_same_block() {
+    let devnet = start().await;
+    let provider = provider(&devnet, 0);
+    let probe = deploy(&provider, 5).await;
+    let timestamp = latest_timestamp(&provider).await + 100;
+    let tx = probe.set(U256::from(9)).nonce(1).gas(100_000).max_fee_per_gas(3_000_000_000);
+    let tx = tx.max_priority_fee_per_gas(1);
+    let mut hashes = Vec::new();
+    for _ in 0..2 {
+        let snapshot = ok(&provider, "evm_snapshot", json!([])).await;
+        ok(&provider, "evm_setNextBlockTimestamp", json!([timestamp])).await;
+        let receipt = tx.clone().send().await.unwrap().get_receipt().await.unwrap();
+        hashes.push(receipt.block_hash.unwrap());
+        assert_eq!(ok(&provider, "evm_revert", json!([snapshot])).await, json!(true));
+    }
+    assert_eq!(hashes[0], hashes[1]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_past_can_be_read() {
     let devnet = start().await;
     let provider = provider(&devnet, 0);
@@ -223,9 +242,13 @@ async fn interval_mining_makes_blocks_on_its_own() {
     let receipt = probe.set(U256::from(9)).send().await.unwrap().get_receipt().await.unwrap();
     assert!(receipt.block_number.unwrap() >= 2);
     let now = height(&provider).await;
-    while height(&provider).await < now + 2 {
+    for _ in 0..1_200 {
+        if height(&provider).await >= now + 2 {
+            break;
+        }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
+    assert!(height(&provider).await >= now + 2, "no blocks came");
 
     ok(&provider, "evm_setIntervalMining", json!([0])).await;
     let waiting = probe.set(U256::from(3)).send().await.unwrap();
