@@ -4,10 +4,11 @@ use crate::games::path_in;
 use crate::toy::verifier::witness;
 use crate::toy::*;
 use proptest::prelude::*;
+use refute_bisection::game::RuleError;
 use refute_bisection::layout::Layout;
-use refute_bisection::merkle::{Hash, Tree, keccak, token_leaf, token_tree};
+use refute_bisection::merkle::{Hash, Tree, keccak, leaf_hash, token_leaf, token_tree};
 use refute_bisection::moves::{Event, Move};
-use refute_bisection::player::{Action, Challenger, Defender, Player};
+use refute_bisection::player::{Action, Challenger, Defender, Player, PlayerError};
 use refute_bisection::position::{Block, Element, Index, Position, Step};
 use refute_bisection::state::{Party, Phase, Word, word_from_i128, word_to_i128};
 use refute_bisection::trace::{Tensor, Trace, token_leaf_hash};
@@ -295,4 +296,101 @@ fn liars_do_reach_the_last_step() {
     let decided = (0..300).filter(|seed| convicted(*seed, 1 + (*seed as u32 % 9), 2).unwrap());
     let decided = decided.count();
     assert!(decided > 150, "only {decided} of 300 games were decided by the step");
+}
+
+/// A game up to a phase, with a defender that lies there by itself.
+fn at_phase<'a>(claim: &'a ToyClaim, theirs: &ToyTrace, own: &ToyTrace, phase: Phase) -> Sim<'a> {
+    let mut sim = Sim::open(claim, 2);
+    let defender = Defender::new(theirs, claim, sim.rules);
+    let challenger = Challenger::new(own, claim, sim.rules);
+    while sim.state.phase != phase {
+        let action = match sim.state.to_move() {
+            Some(Party::Defender) => defender.next(&sim.history).unwrap(),
+            _ => challenger.next(&sim.history).unwrap(),
+        };
+        let Action::Play(action) = action else { panic!("{action:?}") };
+        sim.play(&action).unwrap();
+    }
+    sim
+}
+
+#[test]
+fn a_leaf_of_another_length_is_refused_even_if_its_hash_is_right() {
+    // The defender chooses what its roots commit to: a tensor that is a byte short, or longer.
+    for length in [0, 11, 13, 16, 1024] {
+        let own = ToyTrace::generate(&[4], 1, None);
+        let leaf = vec![5; length];
+        let Ok(mut steps) = own.step_roots(Block(0));
+        steps[Op::Keep.step().0 as usize] = leaf_hash(&leaf);
+        steps[COLLECT.0 as usize] = [1; 32];
+        let claim = ToyClaim::new(&[4], &own.output, [1; 32]);
+        let liar = Liar {
+            dice: Dice { seed: 0, thrown: 0 },
+            claim: &claim,
+            own: &own,
+            blocks: vec![([1; 32], None)],
+            steps: steps.clone(),
+            tensors: vec![],
+        };
+        let mut sim = Sim::open(&claim, 5);
+        let mut expansion = liar.expansion(Block(0));
+        if let Move::Expand { children, .. } = &mut expansion {
+            *children = steps;
+        }
+        sim.play(&expansion).unwrap();
+        let challenger = Challenger::new(&own, &claim, sim.rules);
+        let Action::Play(choice) = challenger.next(&sim.history).unwrap() else { panic!() };
+        sim.play(&choice).unwrap();
+        assert_eq!((sim.state.step, sim.state.phase), (Op::Keep.step(), Phase::LeafReveal));
+        let refused = sim.play(&Move::RevealLeaf { data: leaf });
+        assert_eq!(refused, Err(RuleError::LeafLength { expected: 12, got: length }));
+    }
+}
+
+#[test]
+fn with_the_last_accumulator_right_the_finalizer_is_chosen_at_once() {
+    // Whatever the accumulators between are: it is the shortest way to a conviction.
+    let lie = Lie::Element { block: 0, step: Op::Reduce.step(), element: 0, delta: 900_000_000 };
+    let theirs = ToyTrace::generate(&[4], 2, Some(lie));
+    let claim = theirs.claim();
+    let own = ToyTrace::check(&[4], &claim.output);
+    for wrong in 0..=3 {
+        let mut sim = at_phase(&claim, &theirs, &own, Phase::FoldReveal);
+        let boundaries = sim.state.boundaries(sim.rules);
+        let (block, step, element) = (sim.state.block, sim.state.step, sim.state.element);
+        let Ok(mut accs) = own.accumulators(block, step, element, &boundaries);
+        assert_eq!(accs.len(), 4);
+        accs[wrong] = [0x55; 32];
+        sim.play(&Move::RevealFold { accs: accs.clone() }).unwrap();
+        let challenger = Challenger::new(&own, &claim, sim.rules);
+        let choice = if wrong == 3 { 3 } else { 4 };
+        let expected = Action::Play(Move::ChooseFold { accs, choice });
+        assert_eq!(challenger.next(&sim.history).unwrap(), expected, "accumulator {wrong} wrong");
+    }
+}
+
+#[test]
+fn a_challenger_without_a_difference_says_so() {
+    let honest = ToyTrace::generate(&[4, 5], 2, None);
+    let claim = honest.claim();
+    let sim = at_phase(&claim, &honest, &honest, Phase::BlocksChoose);
+    let challenger = Challenger::new(&honest, &claim, sim.rules);
+    let next = challenger.next(&sim.history);
+    assert!(matches!(next, Err(PlayerError::NothingDiffers { .. })), "{next:?}");
+    // And paths right of the divergence aren't made up.
+    let lie = Lie::Element { block: 0, step: Op::Keep.step(), element: 0, delta: 1 };
+    let theirs = ToyTrace::generate(&[4, 5], 2, Some(lie));
+    let claim = theirs.claim();
+    let own = ToyTrace::check(&[4, 5], &claim.output);
+    let sim = at_phase(&claim, &theirs, &own, Phase::Step);
+    let challenger = Challenger::new(&own, &claim, sim.rules);
+    assert!(challenger.step_path(&sim.history, Step(0)).is_ok());
+    for step in [1, 2, 3, 100] {
+        let path = challenger.step_path(&sim.history, Step(step));
+        assert!(matches!(path, Err(PlayerError::Overlay(_))), "{path:?}");
+    }
+    assert!(challenger.trace_path(&sim.history, Block(0)).is_err());
+    let tensor = challenger.tensor_overlay(&sim.history).unwrap().unwrap();
+    let Ok(steps) = theirs.step_roots(Block(0));
+    assert_eq!((tensor.root(), tensor.leaves()), (steps[1], 1));
 }

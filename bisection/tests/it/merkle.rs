@@ -151,6 +151,25 @@ fn assert_reveal_is_tight(children: &[Hash], at: Position, down: u32, n: u32, no
     }
 }
 
+#[test]
+fn an_inner_node_is_no_leaf() {
+    // A shorter path from higher up leads to the same root: only its length gives it away.
+    let leaves = leaves(6);
+    let tree = Tree::new(leaves).unwrap();
+    let (root, d) = (tree.root(), tree.depth());
+    assert!(!verify_path(root, Index(0), &[], d, root));
+    let left = tree.node(Position::new(2, 0)).unwrap();
+    let right = tree.node(Position::new(2, 1)).unwrap();
+    assert_eq!(root_of_path(left, Index(0), &[right]), root);
+    assert!(!verify_path(left, Index(0), &[right], d, root));
+    assert!(verify_path(left, Index(0), &[right], Level(1), root));
+    // And the other way round: a leaf's path is too long for a smaller tree.
+    let path = tree.path(Index(1)).unwrap();
+    let leaf = tree.node(Position::new(0, 1)).unwrap();
+    assert!(verify_path(leaf, Index(1), &path, d, root));
+    assert!(!verify_path(leaf, Index(1), &path, Level(2), root));
+}
+
 proptest! {
     #[test]
     fn every_mutation_of_a_proof_fails(

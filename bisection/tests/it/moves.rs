@@ -264,6 +264,37 @@ fn a_follower_notices_every_change_of_an_event() {
     }
 }
 
+#[test]
+fn a_follower_knows_what_was_revealed() {
+    let (theirs, own) = games().swap_remove(1);
+    let claim = theirs.claim();
+    let end = play(&claim, 2, &theirs, &own);
+    let mut last: Option<&Event> = None;
+    let mut refused = [0; 3];
+    for (before, event) in end.sim.history.answers() {
+        let other = match event {
+            Event::Chosen { child, .. } => Some(Event::Chosen { child: *child, hash: [7; 32] }),
+            Event::StepChosen { child, d0, d1, .. } => {
+                Some(Event::StepChosen { child: *child, hash: [7; 32], d0: *d0, d1: *d1 })
+            }
+            Event::ElementChosen { element, .. } => {
+                Some(Event::ElementChosen { element: *element, claimed: [7; 32] })
+            }
+            _ => None,
+        };
+        if let Some(other) = other {
+            refused[matches!(other, Event::StepChosen { .. }) as usize
+                + 2 * matches!(other, Event::ElementChosen { .. }) as usize] += 1;
+            let made = before.apply_event(&claim, end.sim.rules, &other, last);
+            assert_eq!(made, Err(RuleError::Event), "{other:?}");
+            let made = before.apply_event(&claim, end.sim.rules, event, None);
+            assert_eq!(made, Err(RuleError::Event), "{event:?} after nothing");
+        }
+        last = Some(event);
+    }
+    assert!(refused.iter().all(|count| *count > 0), "{refused:?}");
+}
+
 fn event_of(forged: &Move, event: &Event) -> Option<Event> {
     let forged = match (forged, event) {
         (Move::Reveal { children }, _) => Event::Revealed { children: children.clone() },

@@ -344,7 +344,8 @@ impl Layout for ToyClaim {
             return Err(LayoutError::Length { expected, got: data.len() });
         }
         let outside = LayoutError::Element { element, leaf };
-        let within = element.0.checked_sub(256 * leaf.0).ok_or(outside.clone())? as usize;
+        let first = leaf.0.checked_mul(256).ok_or(outside.clone())?;
+        let within = element.0.checked_sub(first).ok_or(outside.clone())? as usize;
         let bytes = data.chunks_exact(4).nth(within).ok_or(outside)?;
         let bits = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         let unsigned = Self::op(descriptor)? == Op::Sample;
