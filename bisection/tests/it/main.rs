@@ -8,6 +8,8 @@ mod adversaries;
 mod attacks;
 /// Who is in time, to the second.
 mod clock;
+/// Content that nobody would send.
+mod fuzz;
 /// Every lie, every strategy.
 mod games;
 /// What other languages must reproduce.
