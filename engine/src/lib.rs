@@ -2,9 +2,12 @@
 //!
 //! Reading order: [`gguf`] reads a model file, [`tokenizer`] and [`chat`] turn text into tokens; [`model`] imports the
 //! file into a [`program`] and weights, and [`executor`] runs it, block after block. [`trace`] commits to a run, opens any
-//! part of it again and accumulates folds; [`witness`] proves one step of it to the contract.
+//! part of it again and accumulates folds; [`witness`] proves one step of it to the contract. [`subject`] and [`player`] turn
+//! both into a side of the dispute game. [`chain`] and [`store`] reach the contracts and remember what happened there;
+//! [`agent`] puts them together for whoever acts on chain, and [`provider`] serves requests.
 #![deny(clippy::float_arithmetic)]
 
+pub mod agent;
 pub mod chain;
 pub mod chat;
 pub mod deploy;
@@ -16,6 +19,7 @@ pub mod gguf;
 pub mod model;
 pub mod player;
 pub mod program;
+pub mod provider;
 pub mod request;
 pub mod store;
 pub mod subject;

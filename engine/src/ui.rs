@@ -56,6 +56,20 @@ pub fn pairs(rows: &[(&str, String)]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Starts logging to standard error, as text or as JSON lines; `$RUST_LOG` says how much (default: `info`).
+pub fn start_logs(json: bool) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::stderr().is_terminal();
+    // A second call, in tests, leaves the first one's subscriber.
+    let _ = if json {
+        logs.json().try_init().map_err(drop)
+    } else {
+        logs.with_ansi(is_terminal).try_init().map_err(drop)
+    };
+}
+
 /// A progress bar on standard error; invisible where that isn't a terminal.
 pub fn progress(what: &'static str, unit: Unit) -> ProgressBar {
     let bar = ProgressBar::new(0);

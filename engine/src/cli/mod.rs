@@ -3,6 +3,8 @@
 mod devnet;
 mod execute;
 mod models;
+mod onchain;
+mod provider;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -34,6 +36,13 @@ enum Command {
     Verify(execute::Verify),
     /// Run a test chain in this process, behind Ethereum JSON-RPC
     Devnet(devnet::Arguments),
+    Deploy(onchain::Deploy),
+    Request(onchain::Request),
+    Provider(provider::Arguments),
+    Output(onchain::Output),
+    /// Look at claims
+    #[command(subcommand)]
+    Claim(onchain::Claim),
 }
 
 /// Runs the command.
@@ -44,6 +53,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(command) => execute::eval(&command, cli.json),
         Command::Verify(command) => execute::verify(&command, cli.json),
         Command::Devnet(command) => devnet::run(&command, cli.json),
+        Command::Deploy(command) => onchain::deploy(&command, cli.json),
+        Command::Request(command) => onchain::request(&command, cli.json),
+        Command::Provider(command) => provider::run(&command, cli.json),
+        Command::Output(command) => onchain::output(&command, cli.json),
+        Command::Claim(command) => onchain::claim(&command, cli.json),
     }
 }
 
@@ -80,14 +94,20 @@ impl Execution {
         if self.backend == Backend::Gpu {
             anyhow::bail!("--backend gpu is not built yet: use auto, cpu or reference");
         }
-        if let Some(threads) = self.threads {
-            rayon::ThreadPoolBuilder::new()
-                .num_threads(threads.into())
-                .build_global()
-                .context("the thread pool can't be set up")?;
-        }
+        set_threads(self.threads)?;
         load_model(&self.model).map(Arc::new)
     }
+}
+
+/// Sets the size of the thread pool.
+fn set_threads(threads: Option<u16>) -> anyhow::Result<()> {
+    if let Some(threads) = threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build_global()
+            .context("the thread pool can't be set up")?;
+    }
+    Ok(())
 }
 
 /// Loads a model by id or file, with a progress bar.
