@@ -91,7 +91,11 @@ fn byte_chars() -> Vec<char> {
 /// A `gpt2` file: token `n` is byte `n`, then come the merges' results, then two special tokens.
 fn gpt2(pre: &str, merges: &[&str]) -> GgufBuilder {
     let mut texts: Vec<String> = byte_chars().iter().map(char::to_string).collect();
-    texts.extend(merges.iter().map(|merge| merge.replace(' ', "")));
+    for joined in merges.iter().map(|merge| merge.replace(' ', "")) {
+        if !texts.contains(&joined) {
+            texts.push(joined);
+        }
+    }
     let mut kinds = vec![1; texts.len()];
     texts.extend(["<end>".to_owned(), "<user>".to_owned()]);
     kinds.extend([3, 4]);
@@ -139,6 +143,12 @@ fn pre_tokenizers_decide_what_may_merge() {
         assert_eq!(tokenizer.encode(text, Special::Text).unwrap(), ids, "{pre} {text:?}");
         assert_eq!(tokenizer.decode(ids).unwrap(), text);
     }
+}
+
+#[test]
+fn of_equal_merges_the_first_counts() {
+    let tokenizer = tokenizer(&gpt2("smollm", &["a b", "b c", "a b"]));
+    assert_eq!(tokenizer.encode("abc", Special::Text).unwrap(), [256, 99]);
 }
 
 #[test]

@@ -60,6 +60,8 @@ fn sentence_pieces_merge_by_score_and_fall_back_to_bytes() {
     assert_eq!(full.decode(&[1, sp_a, sp, b]).unwrap(), "a b");
     assert_eq!(full.encode("", Special::Text).unwrap(), [1]);
     assert_eq!(full.encode("a</s>a", Special::Parse).unwrap(), [1, sp_a, 2, sp_a]);
+    assert_eq!(full.encode("a<unk>", Special::Parse).unwrap(), [1, sp_a, 0]);
+    assert!(!full.encode("a<unk>", Special::Text).unwrap().contains(&0));
     // Text never becomes structure, even where its parts would merge into it.
     let tricky = tokenizer(&spm(&[("<", -1.0), ("s", -1.0), (">", -1.0), ("<s", -1.0)]));
     assert!(!tricky.encode("<s>", Special::Text).unwrap()[1..].contains(&1));
