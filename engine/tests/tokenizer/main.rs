@@ -170,6 +170,19 @@ fn special_tokens_are_cut_out_where_they_may_be() {
 }
 
 #[test]
+fn longer_special_tokens_are_cut_out_first() {
+    let file = GgufBuilder::new()
+        .string("tokenizer.ggml.model", "llama")
+        .strings("tokenizer.ggml.tokens", ["ab", "bcd", "a", "d"])
+        .i32s("tokenizer.ggml.token_type", [4, 4, 1, 1])
+        .bool("tokenizer.ggml.add_bos_token", false)
+        .bool("tokenizer.ggml.add_space_prefix", false);
+    let tokenizer = tokenizer(&file);
+    assert_eq!(tokenizer.encode("abcdab", Special::Text).unwrap(), [2, 1, 0]);
+    assert_eq!(tokenizer.encode("abd", Special::Text).unwrap(), [0, 3]);
+}
+
+#[test]
 fn begin_end_and_stop_tokens_follow_the_file() {
     let base = || gpt2("llama-bpe", &[]);
     // llama-bpe adds a begin token unless the file says no, as `base` does.
