@@ -58,12 +58,12 @@ case "${1:-}" in
     ;;
   --check)
     rebuilt="$(mktemp -d)"
+    trap 'rm -rf "$rebuilt"' EXIT
     build "$rebuilt" "${contracts[@]}"
     if ! diff --recursive --brief "$rebuilt" "$root/contracts/artifacts"; then
       echo "contracts/artifacts is not what the sources give: run scripts/contracts.sh and commit" >&2
       exit 1
     fi
-    rm -rf "$rebuilt"
     ;;
   --test)
     shift

@@ -28,8 +28,9 @@ import {Openings, Reader} from "./libraries/Openings.sol";
 import {Reductions} from "./libraries/Reductions.sol";
 import {Shapes} from "./libraries/Shapes.sol";
 
-/// Computes one step of a block: one unit of an element's fold, its finalizer, or both. kernels/README.md is the norm; the libraries
-/// hold one group of ops each. Arithmetic never reverts: whatever bits the inputs have, the result is defined.
+/// Computes one step of a block: one unit of an element's fold, its finalizer, or both.
+/// kernels/README.md is the norm; the libraries hold one group of ops each. Arithmetic never
+/// reverts: whatever bits the inputs have, the result is defined.
 contract StepVerifier is IStepVerifier {
     uint8 private constant WHOLE = 0;
     uint8 private constant SEGMENT = 1;
@@ -53,7 +54,9 @@ contract StepVerifier is IStepVerifier {
         Shapes.check(d, e);
         Shapes.checkElement(d, e, s.blockIndex, s.element);
         (uint256 units, int256 acc) = Shapes.fold(d, s.blockIndex);
-        if (s.mode > FINALIZE || (s.mode == WHOLE) != (units == 1)) revert WrongMode(s.mode, units);
+        if (s.mode > FINALIZE || (s.mode == WHOLE) != (units == 1)) {
+            revert WrongMode(s.mode, units);
+        }
         Reader memory r = Openings.start(witness);
         if (s.mode == SEGMENT) {
             if (s.unit >= units) revert UnitOutsideFold(s.unit, units);

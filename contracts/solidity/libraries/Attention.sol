@@ -53,7 +53,8 @@ library Attention {
         }
     }
 
-    /// The probability of head `h` at position `p`, element `h · T + p`, before the division by the sum.
+    /// The probability of head `h` at position `p`, element `h · T + p`, before the division by the
+    /// sum.
     function probs(Reader memory r, Statement calldata s, uint256 element)
         internal
         pure

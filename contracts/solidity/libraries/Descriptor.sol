@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// The two words of an op's descriptor (kernels/README.md, "Descriptors"): every field big-endian at a fixed place.
+/// The two words of an op's descriptor (kernels/README.md, "Descriptors"): every field big-endian
+/// at a fixed place.
 type Word0 is bytes32;
 type Word1 is bytes32;
 
@@ -27,7 +28,8 @@ uint256 constant NO_STEP = 0xffff;
 // An unused base leaf.
 uint256 constant NO_LEAF = 0xffffffff;
 
-/// A descriptor that no program has any use for: an unknown op, a dimension of zero, heads that don't divide.
+/// A descriptor that no program has any use for: an unknown op, a dimension of zero, heads that
+/// don't divide.
 error BadDescriptor(bytes32 d0, bytes32 d1);
 
 function opcode(Word0 w) pure returns (uint256) {

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// The fixed-point primitives of kernels/README.md over 256-bit words. Total: no input makes them revert.
+/// The fixed-point primitives of kernels/README.md over 256-bit words. Total: no input makes them
+/// revert.
 library FixedPoint {
     /// The largest magnitude of an Fx.
     int256 internal constant FX_MAX = 2 ** 31 - 1;
@@ -50,7 +51,8 @@ library FixedPoint {
         }
     }
 
-    /// The integer square root, rounded down: Newton's iteration from above, which stops at the floor.
+    /// The integer square root, rounded down: Newton's iteration from above, which stops at the
+    /// floor.
     function isqrt(uint256 x) internal pure returns (uint256 root) {
         if (x == 0) return 0;
         unchecked {

@@ -10,8 +10,9 @@ import {Weights} from "./Weights.sol";
 
 /// Linear: rows of quantized weights times one quantized row of activations.
 ///
-/// A product of two words is a convolution of their 32-bit lanes, so with one of them in reverse its highest lane is a dot product of
-/// eight elements. Operands are made unsigned first (w + offset, q + 2^15), which keeps every lane below 2^32: 4 · 8 · 255 · 65535 < 2^32.
+/// A product of two words is a convolution of their 32-bit lanes, so with one of them in reverse
+/// its highest lane is a dot product of eight elements. Operands are made unsigned first (w +
+/// offset, q + 2^15), which keeps every lane below 2^32: 4 · 8 · 255 · 65535 < 2^32.
 library Linear {
     uint256 private constant LANES =
         0x0000000100000001000000010000000100000001000000010000000100000001;
@@ -48,8 +49,7 @@ library Linear {
     {
         Word0 d = Word0.wrap(s.d0);
         uint256 format = d.format();
-        (uint256 data, uint256 count) =
-            Weights.leaf(r, s, d.weights(), format, d.k(), row, u);
+        (uint256 data, uint256 count) = Weights.leaf(r, s, d.weights(), format, d.k(), row, u);
         uint256 from = u * Weights.leafWeights(format);
         uint256 q = Openings.read(r, s, _input(s, d), 2 * from, 2 * count);
         return dot(format, data, q, count);
@@ -68,7 +68,9 @@ library Linear {
             y = FixedPoint.sat32(y + Weights.integer(r, s, d.bias(), d.n(), 0, row));
         }
         if (d.in1() != NO_STEP) {
-            y = FixedPoint.sat32(y + Openings.readI32(r, s, Openings.step(s, d.in1(), 4 * d.n()), row));
+            y = FixedPoint.sat32(
+                y + Openings.readI32(r, s, Openings.step(s, d.in1(), 4 * d.n()), row)
+            );
         }
     }
 
@@ -77,7 +79,8 @@ library Linear {
         return Openings.step(s, d.in0(), 2 * d.k() + 1);
     }
 
-    /// `Σ_blocks (D · Σ w·q + M · Σ q)` over `count` weights at `data` and activations at `q`, both in memory.
+    /// `Σ_blocks (D · Σ w·q + M · Σ q)` over `count` weights at `data` and activations at `q`, both
+    /// in memory.
     function dot(uint256 format, uint256 data, uint256 q, uint256 count)
         internal
         pure
@@ -115,8 +118,9 @@ library Linear {
         }
     }
 
-    /// `Σ w·q` and `Σ q` over a block. `w` holds weights plus `offset`, in groups of four in the order 3 7 2 6 1 5 0 4 (group g are the
-    /// weights from 4g on), which is that of the activations below in reverse.
+    /// `Σ w·q` and `Σ q` over a block. `w` holds weights plus `offset`, in groups of four in the
+    /// order 3 7 2 6 1 5 0 4 (group g are the weights from 4g on), which is that of the activations
+    /// below in reverse.
     function _dot(uint256 w, int256 offset, uint256 q)
         private
         pure
@@ -125,7 +129,8 @@ library Linear {
         unchecked {
             uint256 a = _load(q);
             uint256 b = _load(q + 32);
-            // Groups 4 0 5 1 6 2 7 3 from the top: of each the first two activations, and the last two.
+            // Groups 4 0 5 1 6 2 7 3 from the top: of each the first two activations, and the last
+            // two.
             uint256 first = (b & UPPER) | ((a >> 32) & LOWER);
             uint256 last = ((b << 32) & UPPER) | (a & LOWER);
             first = _unsigned(first);
@@ -158,7 +163,8 @@ library Linear {
         return (x & QUADS) | ((x << 96) & FIRST_OF_QUAD) | ((x >> 96) & LAST_OF_QUAD);
     }
 
-    /// Sixteen bytes at the top of `x`: group g of the first half is in their low nibbles, group g + 4 in the high ones.
+    /// Sixteen bytes at the top of `x`: group g of the first half is in their low nibbles, group g
+    /// + 4 in the high ones.
     function _lanesOfNibbles(uint256 x) private pure returns (uint256) {
         x = ((x << 96) & LANE) | (x & (LANE >> 64)) | ((x >> 96) & (LANE >> 128))
             | ((x >> 192) & (LANE >> 192));

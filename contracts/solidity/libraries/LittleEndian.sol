@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// Little-endian numbers in memory, as leaves hold them. `ptr` is the address of the first byte; what lies behind the number may be
-/// anything.
+/// Little-endian numbers in memory, as leaves hold them. `ptr` is the address of the first byte;
+/// what lies behind the number may be anything.
 library LittleEndian {
     function u8(uint256 ptr) internal pure returns (uint256 x) {
         assembly ("memory-safe") {
@@ -20,7 +20,10 @@ library LittleEndian {
     function u32(uint256 ptr) internal pure returns (uint256 x) {
         assembly ("memory-safe") {
             let w := mload(ptr)
-            x := or(or(byte(0, w), shl(8, byte(1, w))), or(shl(16, byte(2, w)), shl(24, byte(3, w))))
+            x := or(
+                or(byte(0, w), shl(8, byte(1, w))),
+                or(shl(16, byte(2, w)), shl(24, byte(3, w)))
+            )
         }
     }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// Leaves and paths as the verifier reads them: bytes in memory, siblings in calldata at an address (bisection/README.md, "Hashing
-/// and trees").
+/// Leaves and paths as the verifier reads them: bytes in memory, siblings in calldata at an address
+/// (bisection/README.md, "Hashing and trees").
 library Merkle {
     /// ceil(log2(leaves)): the length of every path in a tree of `leaves` leaves.
     function depth(uint256 leaves) internal pure returns (uint256 d) {

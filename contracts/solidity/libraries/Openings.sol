@@ -5,7 +5,8 @@ import {Statement} from "../interfaces/IStepVerifier.sol";
 import {Merkle} from "./Merkle.sol";
 import {LittleEndian} from "./LittleEndian.sol";
 
-/// Walks a witness, abi.encode(Opening[]), from its first opening to its last. Addresses are in calldata.
+/// Walks a witness, abi.encode(Opening[]), from its first opening to its last. Addresses are in
+/// calldata.
 struct Reader {
     uint256 table; // the array's table of offsets
     uint256 count; // openings in the array
@@ -22,8 +23,9 @@ struct Source {
     uint256 byteLength;
 }
 
-/// Reads tensors, weights and tokens through the witness. Only one encoding of a witness is accepted, the one that abi.encode gives,
-/// so that a witness has one spelling and can carry nothing else; lengths are demanded, never believed.
+/// Reads tensors, weights and tokens through the witness. Only one encoding of a witness is
+/// accepted, the one that abi.encode gives, so that a witness has one spelling and can carry
+/// nothing else; lengths are demanded, never believed.
 library Openings {
     /// Not what abi.encode gives for openings: an offset, a padding byte or the end is elsewhere.
     error WitnessMalformed(uint256 opening);
@@ -69,7 +71,8 @@ library Openings {
         if (r.cursor != r.end) revert WitnessMalformed(r.index);
     }
 
-    /// The next opening, of exactly these lengths: its data, copied to memory, and its path in calldata.
+    /// The next opening, of exactly these lengths: its data, copied to memory, and its path in
+    /// calldata.
     function next(Reader memory r, uint256 dataLength, uint256 proofLength)
         internal
         pure
@@ -80,10 +83,13 @@ library Openings {
         unchecked {
             uint256 padded = (dataLength + 31) & ~uint256(31);
             uint256 ptr = r.cursor;
-            // Nothing that is read below lies behind the end: calldata would read as zero there, or as something else.
+            // Nothing that is read below lies behind the end: calldata would read as zero there, or
+            // as something else.
             _check(ptr + 96 <= r.end, i);
             _check(_word(r.table + 32 * i) == ptr - r.table && _word(ptr) == 64, i);
-            if (_word(ptr + 64) != dataLength) revert WrongDataLength(i, dataLength, _word(ptr + 64));
+            if (_word(ptr + 64) != dataLength) {
+                revert WrongDataLength(i, dataLength, _word(ptr + 64));
+            }
             _check(_word(ptr + 32) == 96 + padded && ptr + 128 + padded <= r.end, i);
             path = ptr + 128 + padded;
             if (_word(path - 32) != proofLength) {
@@ -116,7 +122,9 @@ library Openings {
             bytes32 hash = Merkle.climb(hashAt(data, length), leafIndex, path, levels);
             hash = Merkle.climb(hash, source.index, path + 32 * levels, inner - levels);
             uint256 outer = Merkle.depth(s.blocks);
-            _checkPath(r, Merkle.climb(hash, source.position, path + 32 * inner, outer), s.traceRoot);
+            _checkPath(
+                r, Merkle.climb(hash, source.position, path + 32 * inner, outer), s.traceRoot
+            );
         } else {
             uint256 outer = Merkle.depth(s.blockSteps);
             uint256 path;
@@ -137,8 +145,8 @@ library Openings {
         return Source(false, input, 0, byteLength);
     }
 
-    /// Carried tensor `index` at `position`. At this block's own position it is the step `own`: what the trace root says about a block
-    /// that is in dispute proves nothing.
+    /// Carried tensor `index` at `position`. At this block's own position it is the step `own`:
+    /// what the trace root says about a block that is in dispute proves nothing.
     function cached(
         Statement calldata s,
         uint256 own,
@@ -147,12 +155,15 @@ library Openings {
         uint256 byteLength
     ) internal pure returns (Source memory) {
         if (position == s.blockIndex) return step(s, own, byteLength);
-        if (position > s.blockIndex || position >= s.blocks) revert OutsideTree(position, s.blocks);
+        if (position > s.blockIndex || position >= s.blocks) {
+            revert OutsideTree(position, s.blocks);
+        }
         if (index >= s.carried) revert OutsideTree(index, s.carried);
         return Source(true, index, position, byteLength);
     }
 
-    /// Bytes `from … from + length` of a tensor, copied to memory: one opening for each leaf that they touch.
+    /// Bytes `from … from + length` of a tensor, copied to memory: one opening for each leaf that
+    /// they touch.
     function read(
         Reader memory r,
         Statement calldata s,
@@ -165,7 +176,8 @@ library Openings {
         for (uint256 i = from / LEAF_BYTES; i <= last; ++i) {
             uint256 data = leaf(r, s, source, i);
             uint256 skipped = i * LEAF_BYTES < from ? from - i * LEAF_BYTES : 0;
-            // One leaf is read where it lies; several are put together behind the first one's allocation.
+            // One leaf is read where it lies; several are put together behind the first one's
+            // allocation.
             if (i == last && ptr == 0) return data + skipped;
             if (ptr == 0) (ptr, to) = _allocate(length);
             uint256 end = i == last ? from + length - i * LEAF_BYTES : LEAF_BYTES;
@@ -284,7 +296,8 @@ library Openings {
         }
     }
 
-    /// Copies calldata to new memory; a word in front of it is this copy's too, for the tag byte of its hash.
+    /// Copies calldata to new memory; a word in front of it is this copy's too, for the tag byte of
+    /// its hash.
     function _copy(uint256 from, uint256 length) private pure returns (uint256 to) {
         assembly ("memory-safe") {
             to := add(mload(0x40), 32)

@@ -40,7 +40,8 @@ library Reductions {
         return acc;
     }
 
-    /// The greatest key of unit `u`: the logit, and below it the complement of its index, so that the lowest wins a tie.
+    /// The greatest key of unit `u`: the logit, and below it the complement of its index, so that
+    /// the lowest wins a tie.
     function sample(Reader memory r, Statement calldata s, uint256 u, int256 acc)
         internal
         pure
@@ -48,8 +49,7 @@ library Reductions {
     {
         Word0 d = Word0.wrap(s.d0);
         (uint256 from, uint256 count) = Shapes.unitOf(d.k(), Shapes.SAMPLE_UNIT, u);
-        uint256 x =
-            Openings.read(r, s, Openings.step(s, d.in0(), 4 * d.k()), 4 * from, 4 * count);
+        uint256 x = Openings.read(r, s, Openings.step(s, d.in0(), 4 * d.k()), 4 * from, 4 * count);
         unchecked {
             for (uint256 i = 0; i < count; ++i) {
                 int256 key = (LittleEndian.i32At(x, i) << 32) | int256(0xffffffff - (from + i));
@@ -64,7 +64,8 @@ library Reductions {
         return int256(0xffffffff - (uint256(key) & 0xffffffff));
     }
 
-    /// Unit `u` of head `h` of `in0`, a tensor of one number of `width` bytes per head and position.
+    /// Unit `u` of head `h` of `in0`, a tensor of one number of `width` bytes per head and
+    /// position.
     function _head(
         Reader memory r,
         Statement calldata s,

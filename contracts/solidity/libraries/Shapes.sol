@@ -22,8 +22,9 @@ import {
 import {Openings} from "./Openings.sol";
 import {Weights} from "./Weights.sol";
 
-/// Sizes that follow from a descriptor and the position: the output tensor's, and those of an element's fold. Every entry of the
-/// verifier comes through here first, so the ops may rely on what `check` refuses.
+/// Sizes that follow from a descriptor and the position: the output tensor's, and those of an
+/// element's fold. Every entry of the verifier comes through here first, so the ops may rely on
+/// what `check` refuses.
 library Shapes {
     /// `MAX` folds start here: below everything that a fold can meet.
     int256 internal constant LOWEST = -(2 ** 127);
@@ -41,18 +42,28 @@ library Shapes {
     function check(Word0 d, Word1 e) internal pure {
         uint256 op = d.opcode();
         bool good;
-        if (op == EMBED) good = d.n() == d.k() && Weights.wholeBlocks(d.format(), d.k());
-        else if (op == LINEAR) good = d.n() != 0 && Weights.wholeBlocks(d.format(), d.k());
-        else if (op == RMS_NORM || op == SWIGLU || op == COLLECT) good = d.n() != 0;
-        else if (op == QUANTIZE) good = _divides(d.groups(), d.n()) && e.c0() <= QUANTIZED_BITS_MAX;
-        else if (op == ROPE) good = _divides(d.k(), d.n()) && (d.k() | e.c0()) & 1 == 0 && e.c0() <= d.k();
-        else if (op == SCORES || op == MIX) good = _divides(d.kv(), d.groups()) && d.k() != 0;
-        else if (op == MAX || op == PROBS || op == SUM) good = d.groups() != 0;
-        else if (op == SAMPLE) good = d.k() != 0;
+        if (op == EMBED) {
+            good = d.n() == d.k() && Weights.wholeBlocks(d.format(), d.k());
+        } else if (op == LINEAR) {
+            good = d.n() != 0 && Weights.wholeBlocks(d.format(), d.k());
+        } else if (op == RMS_NORM || op == SWIGLU || op == COLLECT) {
+            good = d.n() != 0;
+        } else if (op == QUANTIZE) {
+            good = _divides(d.groups(), d.n()) && e.c0() <= QUANTIZED_BITS_MAX;
+        } else if (op == ROPE) {
+            good = _divides(d.k(), d.n()) && (d.k() | e.c0()) & 1 == 0 && e.c0() <= d.k();
+        } else if (op == SCORES || op == MIX) {
+            good = _divides(d.kv(), d.groups()) && d.k() != 0;
+        } else if (op == MAX || op == PROBS || op == SUM) {
+            good = d.groups() != 0;
+        } else if (op == SAMPLE) {
+            good = d.k() != 0;
+        }
         if (!good) _refuse(d, e);
     }
 
-    /// Bytes of the output tensor (0 for Collect, whose leaves are roots), leaves of its tree, its elements.
+    /// Bytes of the output tensor (0 for Collect, whose leaves are roots), leaves of its tree, its
+    /// elements.
     function output(Word0 d, Word1 e, uint256 t)
         internal
         pure

@@ -5,7 +5,8 @@ import {LittleEndian} from "./LittleEndian.sol";
 import {Openings, Reader} from "./Openings.sol";
 import {Statement} from "../interfaces/IStepVerifier.sol";
 
-/// Weights as a GGUF file holds them, read as exact integers in units of 2^-24 (kernels/README.md, "Formats of weights").
+/// Weights as a GGUF file holds them, read as exact integers in units of 2^-24 (kernels/README.md,
+/// "Formats of weights").
 library Weights {
     uint256 internal constant I32 = 0;
     uint256 internal constant Q8_0 = 1;
@@ -36,7 +37,8 @@ library Weights {
         return format == Q4_0 ? 18 : 20;
     }
 
-    /// Leaf `u` of row `row` of the matrix whose first leaf is `base`: its bytes, and how many weights they are.
+    /// Leaf `u` of row `row` of the matrix whose first leaf is `base`: its bytes, and how many
+    /// weights they are.
     function leaf(
         Reader memory r,
         Statement calldata s,

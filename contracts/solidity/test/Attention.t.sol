@@ -15,25 +15,29 @@ struct Heads {
     uint256 s;
 }
 
-abstract contract AttentionBase is WorldTest {
-    uint256 internal constant IN0 = 5;
-    uint256 internal constant IN1 = 1;
-    uint256 internal constant OWN = 7;
-    uint256 internal constant CARRIED = 41;
+contract AttentionTest is WorldTest {
+    uint256 private constant IN0 = 5;
+    uint256 private constant IN1 = 1;
+    uint256 private constant OWN = 7;
+    uint256 private constant CARRIED = 41;
 
-    function bytesOf(uint256 heads, uint256 k) internal pure returns (uint256) {
+    function bytesOf(uint256 heads, uint256 k) private pure returns (uint256) {
         return 2 * heads * k + heads;
     }
 
     /// Random values, shifts below 30.
-    function quantized(uint256 heads, uint256 k, uint256 seed) internal pure returns (bytes memory data) {
+    function quantized(uint256 heads, uint256 k, uint256 seed)
+        private
+        pure
+        returns (bytes memory data)
+    {
         data = randomBytes(seed, bytesOf(heads, k));
         for (uint256 h = 0; h < heads; ++h) {
             data[2 * heads * k + h] = bytes1(uint8(data[2 * heads * k + h]) % 30);
         }
     }
 
-    function fuzzed(uint256 seed) internal pure returns (Heads memory c) {
+    function fuzzed(uint256 seed) private pure returns (Heads memory c) {
         c.kv = 1 + seed % 4;
         c.heads = c.kv * (1 + (seed >> 8) % 3);
         c.k = 2 * (1 + (seed >> 16) % 100);
@@ -42,28 +46,27 @@ abstract contract AttentionBase is WorldTest {
     }
 
     /// K or V at the position.
-    function place(World memory w, Heads memory c, bytes memory row) internal pure {
+    function place(World memory w, Heads memory c, bytes memory row) private pure {
         if (c.s == c.t) w.tensors[OWN] = row;
         else addCached(w, c.s, CARRIED, row);
     }
 
-    function openRow(World memory w, Heads memory c, uint256 from, uint256 length) internal pure {
+    function openRow(World memory w, Heads memory c, uint256 from, uint256 length) private pure {
         for (uint256 i = from / 1024; i * 1024 < from + length; ++i) {
             if (c.s == c.t) openStep(w, OWN, i);
             else openCached(w, c.s, CARRIED, i);
         }
     }
-}
 
-contract ScoresTest is AttentionBase {
-    function build(Heads memory c, uint256 h, uint256 scale, uint256 seed)
+    // ---------------------------------------------------------------- scores
+
+    function buildScores(Heads memory c, uint256 h, uint256 scale, uint256 seed)
         private
         pure
         returns (World memory w, bytes memory q, bytes memory key)
     {
-        bytes32 d0 = word0(
-            5, 0, [IN0, OWN, 0xffff], [0, c.k, c.heads, c.kv], 0xffffffff, 0xffffffff
-        );
+        bytes32 d0 =
+            word0(5, 0, [IN0, OWN, 0xffff], [0, c.k, c.heads, c.kv], 0xffffffff, 0xffffffff);
         w = world(uint32(c.t), d0, word1(scale, CARRIED, 0));
         q = quantized(c.heads, c.k, seed);
         key = quantized(c.kv, c.k, seed + 2);
@@ -99,13 +102,13 @@ contract ScoresTest is AttentionBase {
         Heads memory c = fuzzed(seed);
         uint256 h = (seed >> 48) % c.heads;
         uint256 scale = (seed >> 56) % 2 ** 32;
-        (World memory w, bytes memory q, bytes memory key) = build(c, h, scale, seed >> 96);
+        (World memory w, bytes memory q, bytes memory key) = buildScores(c, h, scale, seed >> 96);
         decide(w, expected(c, h, scale, q, key));
     }
 
     function test_scores_ownPosition_readsTheStepNotTheTrace() external view {
         Heads memory c = Heads(4, 2, 16, 6, 6);
-        (World memory w,, bytes memory key) = build(c, 1, 10 ** 9, 12);
+        (World memory w,, bytes memory key) = buildScores(c, 1, 10 ** 9, 12);
         addCached(w, c.s, CARRIED, key);
         seal(w);
         openStepRange(w, IN0, 32, 32);
@@ -120,18 +123,18 @@ contract ScoresTest is AttentionBase {
     function test_scores_corrupted_reverts() external view {
         // The head's values lie in two leaves, the shifts in a third one.
         Heads memory c = Heads(6, 3, 200, 9, 4);
-        (World memory w, bytes memory q, bytes memory key) = build(c, 5, 10 ** 9, 20);
+        (World memory w, bytes memory q, bytes memory key) = buildScores(c, 5, 10 ** 9, 20);
         assertEq(w.openings.length, 6, "two leaves, a shift, two leaves, a shift");
         decide(w, expected(c, 5, 10 ** 9, q, key));
         refusesCorruption(w);
         c.s = c.t;
-        (w, q, key) = build(c, 5, 10 ** 9, 20);
+        (w, q, key) = buildScores(c, 5, 10 ** 9, 20);
         decide(w, expected(c, 5, 10 ** 9, q, key));
         refusesCorruption(w);
     }
 
     function test_scores_carriedOutsideBlock_reverts() external view {
-        (World memory w,,) = build(Heads(6, 3, 20, 9, 4), 2, 10 ** 9, 20);
+        (World memory w,,) = buildScores(Heads(6, 3, 20, 9, 4), 2, 10 ** 9, 20);
         w.s.carried = uint32(CARRIED);
         refuses(w, Openings.OutsideTree.selector, "a carried tensor that blocks don't have");
         w.s.carried = 60;
@@ -140,12 +143,15 @@ contract ScoresTest is AttentionBase {
     }
 
     function test_scores_otherPosition_reverts() external view {
-        (World memory w,,) = build(Heads(6, 3, 20, 9, 4), 2, 10 ** 9, 20);
+        (World memory w,,) = buildScores(Heads(6, 3, 20, 9, 4), 2, 10 ** 9, 20);
         w.s.element += 1;
         refuses(w, Openings.WrongPath.selector, "another position's row");
     }
 
-    function testFuzz_score_everyShift(uint256 a, uint256 b, uint256 scale, bytes32 q, bytes32 key) external pure {
+    function testFuzz_score_everyShift(uint256 a, uint256 b, uint256 scale, bytes32 q, bytes32 key)
+        external
+        pure
+    {
         (a, b, scale) = (a % 256, b % 256, scale % 2 ** 32);
         uint256 ptr;
         assembly ("memory-safe") {
@@ -160,12 +166,16 @@ contract ScoresTest is AttentionBase {
         }
         assertEq(Attention.score(ptr, ptr + 32, 16, a, b, scale), Naive.score(dot, scale, a, b));
     }
-}
 
-contract ProbsTest is AttentionBase {
+    // ---------------------------------------------------------------- probs
+
     function testFuzz_prob(int32 x, int32 top, uint256 near) external pure {
         // Far apart the result is 0: half of the cases are near.
-        if (near % 2 == 0) x = int32(int256(top) > -(2 ** 31) + 1100000 ? int256(top) - int256(near % 1100000) : top);
+        if (near % 2 == 0) {
+            x = int32(
+                int256(top) > -(2 ** 31) + 1100000 ? int256(top) - int256(near % 1100000) : top
+            );
+        }
         assertEq(Attention.prob(x, top), Naive.prob(x, top));
     }
 
@@ -183,20 +193,23 @@ contract ProbsTest is AttentionBase {
         seed = uint256(keccak256(abi.encode(seed))) >> 8;
         (uint256 heads, uint256 t) = (1 + seed % 9, (seed >> 8) % 300);
         uint256 element = (seed >> 32) % (heads * (t + 1));
-        World memory w = build(heads, t, element, seed >> 64);
+        World memory w = buildProbs(heads, t, element, seed >> 64);
         int256 x = Naive.i32(w.tensors[IN0], element);
         decide(w, Naive.prob(x, Naive.i32(w.tensors[IN1], element / (t + 1))));
     }
 
     function test_probs_corrupted_reverts() external view {
-        World memory w = build(9, 200, 1500, 6);
+        World memory w = buildProbs(9, 200, 1500, 6);
         decide(w, Naive.prob(Naive.i32(w.tensors[IN0], 1500), Naive.i32(w.tensors[IN1], 7)));
         refusesCorruption(w);
     }
 
-    function build(uint256 heads, uint256 t, uint256 element, uint256 seed) private pure returns (World memory w) {
-        bytes32 d0 =
-            word0(7, 0, [IN0, IN1, 0xffff], [0, 0, heads, 0], 0xffffffff, 0xffffffff);
+    function buildProbs(uint256 heads, uint256 t, uint256 element, uint256 seed)
+        private
+        pure
+        returns (World memory w)
+    {
+        bytes32 d0 = word0(7, 0, [IN0, IN1, 0xffff], [0, 0, heads, 0], 0xffffffff, 0xffffffff);
         w = world(uint32(t), d0, 0);
         w.tensors[IN0] = randomBytes(seed, 4 * heads * (t + 1));
         w.tensors[IN1] = randomBytes(seed + 1, 4 * heads);
@@ -211,19 +224,21 @@ contract ProbsTest is AttentionBase {
         openStep(w, IN0, 4 * element / 1024);
         openStep(w, IN1, 4 * h / 1024);
     }
-}
 
-contract MixTest is AttentionBase {
+    // ---------------------------------------------------------------- mix
+
     struct Mixed {
         World w;
         bytes probs;
         bytes v;
     }
 
-    function build(Heads memory c, uint256 element, uint256 seed) private pure returns (Mixed memory m) {
-        bytes32 d0 = word0(
-            9, 0, [IN0, IN1, OWN], [0, c.k, c.heads, c.kv], 0xffffffff, 0xffffffff
-        );
+    function buildMix(Heads memory c, uint256 element, uint256 seed)
+        private
+        pure
+        returns (Mixed memory m)
+    {
+        bytes32 d0 = word0(9, 0, [IN0, IN1, OWN], [0, c.k, c.heads, c.kv], 0xffffffff, 0xffffffff);
         m.w = world(uint32(c.t), d0, word1(0, CARRIED, 0));
         m.probs = randomBytes(seed, 2 * c.heads * (c.t + 1));
         m.v = quantized(c.kv, c.k, seed + 2);
@@ -252,7 +267,7 @@ contract MixTest is AttentionBase {
         seed = uint256(keccak256(abi.encode(seed))) >> 8;
         Heads memory c = fuzzed(seed);
         uint256 element = (seed >> 48) % (c.heads * c.k);
-        Mixed memory m = build(c, element, seed >> 96);
+        Mixed memory m = buildMix(c, element, seed >> 96);
         World memory w = m.w;
         uint256 sum = Naive.u(w.tensors[IN1], 4 * (element / c.k), 4);
         int256 accIn = int256(seed >> 8 & (2 ** 61 - 1)) - 2 ** 60;
@@ -276,130 +291,12 @@ contract MixTest is AttentionBase {
 
     function test_mix_corrupted_reverts() external view {
         Heads memory c = Heads(6, 3, 200, 9, 4);
-        Mixed memory m = build(c, 1111, 10);
+        Mixed memory m = buildMix(c, 1111, 10);
         decideSegment(m.w, 4, -5, term(m, c, 1111) - 5);
         refusesCorruption(m.w);
         c.s = c.t;
-        m = build(c, 1111, 10);
+        m = buildMix(c, 1111, 10);
         decideSegment(m.w, 9, -5, term(m, c, 1111) - 5);
         refusesCorruption(m.w);
-    }
-}
-
-contract ReductionsTest is AttentionBase {
-    function build(uint256 op, uint256 heads, uint256 t, uint256 seed) private pure returns (World memory w) {
-        bytes32 d0 = op == 12
-            ? word0(12, 0, [IN0, 0xffff, 0xffff], [uint256(1), heads, 0, 0], 0xffffffff, 0xffffffff)
-            : word0(op, 0, [IN0, 0xffff, 0xffff], [0, 0, heads, 0], 0xffffffff, 0xffffffff);
-        w = world(uint32(t), d0, 0);
-        uint256 count = op == 12 ? heads : heads * (t + 1);
-        w.tensors[IN0] = randomBytes(seed, count * (op == 8 ? 2 : 4));
-        seal(w);
-    }
-
-    /// Folds `size` numbers from `from` on, as the op does.
-    function folded(World memory w, uint256 op, uint256 from, uint256 size, int256 acc)
-        private
-        pure
-        returns (int256)
-    {
-        for (uint256 j = from; j < from + size; ++j) {
-            int256 x = op == 8 ? int256(Naive.u(w.tensors[IN0], 2 * j, 2)) : Naive.i32(w.tensors[IN0], j);
-            if (op == 12) x = Naive.key(x, j);
-            if (op == 8) acc += x;
-            else if (x > acc) acc = x;
-        }
-        return acc;
-    }
-
-    function decideAll(World memory w, uint256 op, uint256 first, uint256 length, uint256 unit)
-        private
-        view
-        returns (int256 acc)
-    {
-        uint256 width = op == 8 ? 2 : 4;
-        acc = op == 8 ? int256(0) : -(2 ** 127);
-        uint256 units = (length + unit - 1) / unit;
-        for (uint256 u = 0; u < units; ++u) {
-            uint256 size = length - u * unit < unit ? length - u * unit : unit;
-            delete w.openings;
-            openStepRange(w, IN0, width * (first + u * unit), width * size);
-            int256 next = folded(w, op, first + u * unit, size, acc);
-            if (units > 1) decideSegment(w, uint64(u), acc, next);
-            acc = next;
-        }
-        if (units > 1) {
-            delete w.openings;
-            (w.s.mode, w.s.accIn) = (FINALIZE, acc);
-        }
-        decide(w, op == 12 ? int256(2 ** 32 - 1) - int256(uint256(acc) % 2 ** 32) : acc);
-    }
-
-    /// forge-config: default.fuzz.runs = 32
-    function testFuzz_max(uint256 seed, uint256 t) external view {
-        seed = uint256(keccak256(abi.encode(seed))) >> 8;
-        t = bound(t, 0, 600);
-        uint256 heads = 1 + seed % 3;
-        World memory w = build(6, heads, t, seed >> 32);
-        w.s.element = uint32((seed >> 8) % heads);
-        decideAll(w, 6, w.s.element * (t + 1), t + 1, 256);
-    }
-
-    /// forge-config: default.fuzz.runs = 32
-    function testFuzz_sum(uint256 seed, uint256 t) external view {
-        seed = uint256(keccak256(abi.encode(seed))) >> 8;
-        t = bound(t, 0, 1200);
-        uint256 heads = 1 + seed % 2;
-        World memory w = build(8, heads, t, seed >> 32);
-        w.s.element = uint32((seed >> 8) % heads);
-        decideAll(w, 8, w.s.element * (t + 1), t + 1, 512);
-    }
-
-    /// forge-config: default.fuzz.runs = 32
-    function testFuzz_sample(uint256 seed, uint256 k) external view {
-        seed = uint256(keccak256(abi.encode(seed))) >> 8;
-        k = bound(k, 1, 1000);
-        decideAll(build(12, k, 3, seed), 12, 0, k, 256);
-    }
-
-    function test_sample_tie_lowestIndexWins() external view {
-        World memory w = build(12, 700, 3, 2);
-        for (uint256 j = 0; j < 4; ++j) {
-            for (uint256 i = 0; i < 700; ++i) {
-                w.tensors[IN0][4 * i + j] = bytes1(j == 3 ? 0x80 : 0x00);
-            }
-            w.tensors[IN0][4 * 300 + j] = bytes1(0xff);
-            w.tensors[IN0][4 * 680 + j] = bytes1(0xff);
-        }
-        seal(w);
-        decideAll(w, 12, 0, 700, 256);
-        assertEq(w.s.claimed, 300);
-    }
-
-    function test_sum_keeps32Bits() external view {
-        World memory w = build(8, 1, 600, 2);
-        (w.s.mode, w.s.accIn) = (FINALIZE, 2 ** 40 + 77);
-        decide(w, 77);
-    }
-
-    function test_reductions_corrupted_reverts() external view {
-        World memory w = build(6, 3, 400, 4);
-        w.s.element = 1;
-        openStepRange(w, IN0, 4 * 401, 1024);
-        decideSegment(w, 0, -(2 ** 127), folded(w, 6, 401, 256, -(2 ** 127)));
-        refusesCorruption(w);
-        (w.s.mode, w.s.accIn) = (FINALIZE, -77);
-        delete w.openings;
-        decide(w, -77);
-        refusesCorruption(w);
-        w = build(8, 3, 600, 4);
-        w.s.element = 2;
-        openStepRange(w, IN0, 2 * (2 * 601 + 512), 2 * 89);
-        decideSegment(w, 1, 9, folded(w, 8, 2 * 601 + 512, 89, 9));
-        refusesCorruption(w);
-        w = build(12, 600, 3, 4);
-        openStepRange(w, IN0, 2048, 352);
-        decideSegment(w, 2, 0, folded(w, 12, 512, 88, 0));
-        refusesCorruption(w);
     }
 }

@@ -5,13 +5,17 @@ import {Opening} from "../interfaces/IStepVerifier.sol";
 import {Elementwise} from "../libraries/Elementwise.sol";
 import {Openings} from "../libraries/Openings.sol";
 import {Naive} from "./support/Naive.sol";
+import {Known, Sparse} from "./support/Sparse.sol";
 import {Trees} from "./support/Trees.sol";
-import {Known, Sparse, World, WorldTest} from "./support/World.sol";
+import {World, WorldTest} from "./support/World.sol";
 
-contract EmbedTest is WorldTest {
-    uint256 private constant BASE = 500;
+contract ElementwiseTest is WorldTest {
+    uint256 private constant INPUT = 6;
+    uint256 private constant BASE = 900;
 
-    function build(uint256 format, uint256 n, uint256 i, uint32 t, uint256 seed)
+    // ---------------------------------------------------------------- embed
+
+    function buildEmbed(uint256 format, uint256 n, uint256 i, uint32 t, uint256 seed)
         private
         pure
         returns (World memory w)
@@ -52,19 +56,19 @@ contract EmbedTest is WorldTest {
         uint256 format = seed % 4;
         uint256 n = format == 0 ? 1 + (seed >> 8) % 700 : 32 * (1 + (seed >> 8) % 60);
         uint256 i = (seed >> 32) % n;
-        World memory w = build(format, n, i, uint32(bound(t, 0, 998)), seed >> 64);
+        World memory w = buildEmbed(format, n, i, uint32(bound(t, 0, 998)), seed >> 64);
         uint256 size = format == 0 ? 256 : 1024;
         decide(w, Naive.embed(format, w.weights[0].data, i % size));
     }
 
     function test_embed_corrupted_reverts() external view {
-        World memory w = build(1, 1056, 1030, 700, 2);
+        World memory w = buildEmbed(1, 1056, 1030, 700, 2);
         decide(w, Naive.embed(1, w.weights[0].data, 6));
         refusesCorruption(w);
     }
 
     function test_embed_outsideVocabulary_reverts() external view {
-        World memory w = build(1, 64, 3, 20, 2);
+        World memory w = buildEmbed(1, 64, 3, 20, 2);
         w.prompt[80] = 0xe8;
         w.prompt[81] = 0x03;
         seal(w);
@@ -73,23 +77,19 @@ contract EmbedTest is WorldTest {
     }
 
     function test_embed_tokenAfterTheLast_reverts() external view {
-        World memory w = build(1, 64, 3, 998, 2);
+        World memory w = buildEmbed(1, 64, 3, 998, 2);
         w.s.outputLength = 698;
         refuses(w, Openings.OutsideTree.selector, "a token that nobody posted");
     }
-}
 
-contract RopeTest is WorldTest {
-    uint256 private constant INPUT = 6;
-    uint256 private constant BASE = 900;
+    // ---------------------------------------------------------------- rope
 
-    function build(uint256 heads, uint256 k, uint256 rotated, uint256 i, uint256 seed)
+    function buildRope(uint256 heads, uint256 k, uint256 rotated, uint256 i, uint256 seed)
         private
         pure
         returns (World memory w)
     {
-        bytes32 d0 =
-            word0(4, 0, [INPUT, 0xffff, 0xffff], [heads * k, k, 0, 0], BASE, 0xffffffff);
+        bytes32 d0 = word0(4, 0, [INPUT, 0xffff, 0xffff], [heads * k, k, 0, 0], BASE, 0xffffffff);
         uint32 t = uint32(seed % 50);
         w = world(t, d0, word1(rotated, 0, 0));
         w.s.element = uint32(i);
@@ -104,7 +104,11 @@ contract RopeTest is WorldTest {
         if (i % k < rotated) openWeights(w, w.weights[0].index);
     }
 
-    function expected(World memory w, uint256 k, uint256 rotated, uint256 i) private pure returns (int256) {
+    function turned(World memory w, uint256 k, uint256 rotated, uint256 i)
+        private
+        pure
+        returns (int256)
+    {
         bytes memory x = w.tensors[INPUT];
         if (i % k >= rotated) return Naive.i32(x, i);
         uint256 even = i - i % 2;
@@ -120,21 +124,21 @@ contract RopeTest is WorldTest {
         (uint256 heads, uint256 k) = (1 + seed % 9, 2 * (1 + (seed >> 8) % 150));
         uint256 rotated = (seed >> 16) % 3 == 0 ? k : 2 * ((seed >> 24) % (k / 2 + 1));
         uint256 i = (seed >> 40) % (heads * k);
-        World memory w = build(heads, k, rotated, i, seed >> 64);
-        decide(w, expected(w, k, rotated, i));
+        World memory w = buildRope(heads, k, rotated, i, seed >> 64);
+        decide(w, turned(w, k, rotated, i));
     }
 
     function test_rope_corrupted_reverts() external view {
-        World memory w = build(9, 64, 64, 575, 4);
-        decide(w, expected(w, 64, 64, 575));
+        World memory w = buildRope(9, 64, 64, 575, 4);
+        decide(w, turned(w, 64, 64, 575));
         refusesCorruption(w);
-        w = build(9, 64, 32, 570, 4);
-        decide(w, expected(w, 64, 32, 570));
+        w = buildRope(9, 64, 32, 570, 4);
+        decide(w, turned(w, 64, 32, 570));
         refusesCorruption(w);
     }
-}
 
-contract SwiGluTest is WorldTest {
+    // ---------------------------------------------------------------- swiglu
+
     function testFuzz_gated(int32 gate, int32 up, uint256 shift) external pure {
         assertEq(Elementwise.gated(gate, up), Naive.swiGlu(gate, up));
         int256 small = int256(gate) >> bound(shift, 0, 31);
@@ -155,19 +159,18 @@ contract SwiGluTest is WorldTest {
     function testFuzz_swiGlu(uint256 seed, uint256 n) external view {
         n = bound(n, 1, 900);
         seed = uint256(keccak256(abi.encode(seed))) >> 8;
-        (World memory w, uint256 i) = build(n, seed);
+        (World memory w, uint256 i) = buildSwiGlu(n, seed);
         decide(w, Naive.swiGlu(Naive.i32(w.tensors[2], i), Naive.i32(w.tensors[8], i)));
     }
 
     function test_swiGlu_corrupted_reverts() external view {
-        (World memory w, uint256 i) = build(700, 6);
+        (World memory w, uint256 i) = buildSwiGlu(700, 6);
         decide(w, Naive.swiGlu(Naive.i32(w.tensors[2], i), Naive.i32(w.tensors[8], i)));
         refusesCorruption(w);
     }
 
-    function build(uint256 n, uint256 seed) private pure returns (World memory w, uint256 i) {
-        bytes32 d0 =
-            word0(10, 0, [uint256(2), 8, 0xffff], [n, 0, 0, 0], 0xffffffff, 0xffffffff);
+    function buildSwiGlu(uint256 n, uint256 seed) private pure returns (World memory w, uint256 i) {
+        bytes32 d0 = word0(10, 0, [uint256(2), 8, 0xffff], [n, 0, 0, 0], 0xffffffff, 0xffffffff);
         w = world(3, d0, 0);
         w.tensors[2] = randomBytes(seed, 4 * n);
         w.tensors[8] = randomBytes(seed + 1, 4 * n);
@@ -183,14 +186,13 @@ contract CollectTest is WorldTest {
     uint256 private constant CARRIED_STEP = 4;
 
     /// Slot 3 is filled by step 4.
-    function build(uint256 element, uint256 slot, uint256 step) private pure returns (World memory w) {
+    function build(uint256 element, uint256 slot, uint256 step)
+        private
+        pure
+        returns (World memory w)
+    {
         bytes32 d0 = word0(
-            11,
-            0,
-            [uint256(0xffff), 0xffff, 0xffff],
-            [uint256(60), 0, 0, 0],
-            0xffffffff,
-            0xffffffff
+            11, 0, [uint256(0xffff), 0xffff, 0xffff], [uint256(60), 0, 0, 0], 0xffffffff, 0xffffffff
         );
         w = world(3, d0, 0);
         w.s.element = uint32(element);
@@ -227,7 +229,12 @@ contract CollectTest is WorldTest {
     }
 
     /// A flipped bit of the step's index: a later step, or another descriptor's place.
-    function _flipError(World memory, uint256 i, uint256 place) internal pure override returns (bytes4) {
+    function _flipError(World memory, uint256 i, uint256 place)
+        internal
+        pure
+        override
+        returns (bytes4)
+    {
         bool late = i == 0 && place < 4;
         return late ? Openings.ForwardReference.selector : Openings.WrongPath.selector;
     }

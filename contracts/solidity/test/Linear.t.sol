@@ -71,9 +71,10 @@ contract LinearTest is WorldTest {
     }
 
     function dot(World memory w, Case memory c, uint256 u) private pure returns (int256) {
-        return Naive.dot(
-            c.format, w.weights[u].data, w.tensors[INPUT], u * leafWeights(c), columns(c, u)
-        );
+        return
+            Naive.dot(
+                c.format, w.weights[u].data, w.tensors[INPUT], u * leafWeights(c), columns(c, u)
+            );
     }
 
     function result(World memory w, Case memory c, int256 acc) private pure returns (int256 y) {
@@ -122,7 +123,8 @@ contract LinearTest is WorldTest {
         decideAll(build(c, seed >> 64), c);
     }
 
-    /// Every weight and every activation at an end of its range, in each format: no lane of the product carries.
+    /// Every weight and every activation at an end of its range, in each format: no lane of the
+    /// product carries.
     function test_linear_extremeBlocks() external view {
         for (uint256 format = 1; format < 4; ++format) {
             for (uint256 i = 0; i < 16; ++i) {
@@ -137,7 +139,8 @@ contract LinearTest is WorldTest {
                     else leaf[j] = [bytes1(0x80), 0x7f, 0xff, 0x00][i / 4];
                 }
                 for (uint256 j = 0; j < 64; ++j) {
-                    (bytes1 low, bytes1 high) = i % 4 < 2 ? (bytes1(0x00), bytes1(0x80)) : (bytes1(0xff), bytes1(0x7f));
+                    (bytes1 low, bytes1 high) =
+                        i % 4 < 2 ? (bytes1(0x00), bytes1(0x80)) : (bytes1(0xff), bytes1(0x7f));
                     (w.tensors[INPUT][2 * j], w.tensors[INPUT][2 * j + 1]) = (low, high);
                 }
                 w.tensors[INPUT][128] = 0x10;

@@ -5,18 +5,17 @@ import {RmsNorm} from "../libraries/Norm.sol";
 import {Naive} from "./support/Naive.sol";
 import {World, WorldTest} from "./support/World.sol";
 
-contract RmsNormTest is WorldTest {
+contract NormTest is WorldTest {
     uint256 private constant INPUT = 3;
     uint256 private constant BASE = 70;
 
     /// Values of an honest residual stream: any Fx, but small enough that the mean says something.
-    function build(uint256 n, uint256 i, int256 c1, uint256 eps, uint256 seed)
+    function buildNorm(uint256 n, uint256 i, int256 c1, uint256 eps, uint256 seed)
         private
         pure
         returns (World memory w)
     {
-        bytes32 d0 =
-            word0(1, 0, [INPUT, 0xffff, 0xffff], [n, 0, 0, 0], BASE, 0xffffffff);
+        bytes32 d0 = word0(1, 0, [INPUT, 0xffff, 0xffff], [n, 0, 0, 0], BASE, 0xffffffff);
         w = world(3, d0, word1(eps, uint256(c1), 0));
         w.tensors[INPUT] = randomBytes(seed, 4 * n);
         // Magnitudes of a random size, or else the sum of squares is always near its maximum.
@@ -44,10 +43,17 @@ contract RmsNormTest is WorldTest {
         i = bound(i, 0, n - 1);
         int256 exponent = int256(bound(c1, 0, 63)) - 8;
         uint256 eps = 1 + seed % 1000;
-        World memory w = build(n, i, exponent, eps, seed >> 16);
+        World memory w = buildNorm(n, i, exponent, eps, seed >> 16);
         int256 x = Naive.i32(w.tensors[INPUT], i);
         int256 weight = Naive.i32(w.weights[0].data, i % 256);
-        int256 acc;
+        int256 acc = decideSquares(w, n);
+        openStep(w, INPUT, i / 256);
+        openWeights(w, BASE + i / 256);
+        decide(w, Naive.rmsNorm(acc, n, eps, exponent, x, weight));
+    }
+
+    /// Every unit of the sum; leaves the world at the finalizer, or whole with the unit's opening.
+    function decideSquares(World memory w, uint256 n) private view returns (int256 acc) {
         uint256 units = (n + 255) / 256;
         for (uint256 u = 0; u < units; ++u) {
             delete w.openings;
@@ -56,15 +62,16 @@ contract RmsNormTest is WorldTest {
             if (units > 1) decideSegment(w, uint64(u), acc, next);
             acc = next;
         }
-        if (units > 1) (w.s.mode, w.s.accIn, w.openings) = (FINALIZE, acc, w.openings);
-        if (units > 1) delete w.openings;
-        openStep(w, INPUT, i / 256);
-        openWeights(w, BASE + i / 256);
-        decide(w, Naive.rmsNorm(acc, n, eps, exponent, x, weight));
+        if (units == 1) return acc;
+        delete w.openings;
+        (w.s.mode, w.s.accIn) = (FINALIZE, acc);
     }
 
     /// The reciprocal square root at every size of the mean.
-    function testFuzz_rmsNorm_compute(uint256 acc, uint256 size, uint32 n, int32 x, int32 w) external pure {
+    function testFuzz_rmsNorm_compute(uint256 acc, uint256 size, uint32 n, int32 x, int32 w)
+        external
+        pure
+    {
         acc = acc >> bound(size, 160, 256);
         if (n == 0) n = 1;
         int256 got = RmsNorm.compute(int256(acc), n, 1, 20, x, w);
@@ -72,12 +79,13 @@ contract RmsNormTest is WorldTest {
     }
 
     function test_rmsNorm_totalOnAnyAccumulator() external pure {
-        assertEq(RmsNorm.compute(-(2 ** 127), 3, 0, -100, 5, 5), RmsNorm.compute(0, 3, 1, -8, 5, 5));
+        int256 least = RmsNorm.compute(0, 3, 1, -8, 5, 5);
+        assertEq(RmsNorm.compute(-(2 ** 127), 3, 0, -100, 5, 5), least);
         assertEq(RmsNorm.compute(2 ** 127 - 1, 1, 1, 2 ** 31 - 1, 5, 5), 0);
     }
 
     function test_rmsNorm_corrupted_reverts() external view {
-        World memory w = build(700, 600, 22, 168, 8);
+        World memory w = buildNorm(700, 600, 22, 168, 8);
         openStep(w, INPUT, 1);
         decideSegment(w, 1, 1, 1 + Naive.squares(w.tensors[INPUT], 256, 512));
         refusesCorruption(w);
@@ -89,12 +97,8 @@ contract RmsNormTest is WorldTest {
         decide(w, Naive.rmsNorm(2 ** 60, 700, 168, 22, x, Naive.i32(w.weights[0].data, 88)));
         refusesCorruption(w);
     }
-}
 
-contract QuantizeTest is WorldTest {
-    uint256 private constant INPUT = 3;
-
-    function build(uint256 groups, uint256 size, uint256 bits, uint256 seed)
+    function buildQuantize(uint256 groups, uint256 size, uint256 bits, uint256 seed)
         private
         pure
         returns (World memory w)
@@ -114,19 +118,17 @@ contract QuantizeTest is WorldTest {
         seal(w);
     }
 
-    function decideElement(World memory w, uint256 groups, uint256 size, uint256 bits, uint256 element)
+    /// Every unit of a group's OR; leaves the world at the finalizer, or whole with the unit's
+    /// openings.
+    function decideOrs(World memory w, uint256 first, uint256 size)
         private
         view
+        returns (uint256 acc)
     {
-        uint256 n = groups * size;
-        uint256 group = element < n ? element / size : element - n;
         uint256 units = (size + 255) / 256;
-        uint256 acc;
-        delete w.openings;
-        w.s.element = uint32(element);
         for (uint256 u = 0; u < units; ++u) {
-            uint256 from = group * size + 256 * u;
-            uint256 to = 256 * (u + 1) < size ? from + 256 : (group + 1) * size;
+            uint256 from = first + 256 * u;
+            uint256 to = 256 * (u + 1) < size ? from + 256 : first + size;
             delete w.openings;
             openStepRange(w, INPUT, 4 * from, 4 * (to - from));
             uint256 next = acc | Naive.ors(w.tensors[INPUT], from, to);
@@ -134,10 +136,22 @@ contract QuantizeTest is WorldTest {
             acc = next;
         }
         w.s.mode = WHOLE;
-        if (units > 1) {
-            delete w.openings;
-            (w.s.mode, w.s.accIn) = (FINALIZE, int256(acc));
-        }
+        if (units == 1) return acc;
+        delete w.openings;
+        (w.s.mode, w.s.accIn) = (FINALIZE, int256(acc));
+    }
+
+    function decideElement(
+        World memory w,
+        uint256 groups,
+        uint256 size,
+        uint256 bits,
+        uint256 element
+    ) private view {
+        uint256 n = groups * size;
+        uint256 group = element < n ? element / size : element - n;
+        w.s.element = uint32(element);
+        uint256 acc = decideOrs(w, group * size, size);
         uint256 shift = Naive.quantizedShift(acc, bits);
         if (element >= n) {
             decide(w, int256(shift));
@@ -148,12 +162,15 @@ contract QuantizeTest is WorldTest {
     }
 
     /// forge-config: default.fuzz.runs = 64
-    function testFuzz_quantize_heads(uint256 seed, uint256 groups, uint256 size, uint256 bits) external view {
+    function testFuzz_quantize_heads(uint256 seed, uint256 groups, uint256 size, uint256 bits)
+        external
+        view
+    {
         seed = uint256(keccak256(abi.encode(seed))) >> 8;
         groups = bound(groups, 1, 10);
         size = bound(size, 1, 120);
         bits = bound(bits, 1, 15);
-        World memory w = build(groups, size, bits, seed);
+        World memory w = buildQuantize(groups, size, bits, seed);
         decideElement(w, groups, size, bits, (seed >> 32) % (groups * size));
         decideElement(w, groups, size, bits, groups * size + (seed >> 64) % groups);
     }
@@ -162,13 +179,13 @@ contract QuantizeTest is WorldTest {
     function testFuzz_quantize_rows(uint256 seed, uint256 size) external view {
         seed = uint256(keccak256(abi.encode(seed))) >> 8;
         size = bound(size, 1, 800);
-        World memory w = build(1 + seed % 2, size, 15, seed);
+        World memory w = buildQuantize(1 + seed % 2, size, 15, seed);
         decideElement(w, 1 + seed % 2, size, 15, (seed >> 32) % size);
         decideElement(w, 1 + seed % 2, size, 15, (1 + seed % 2) * size);
     }
 
     function test_quantize_lowestI32_hasMagnitudeTwoToThe31() external view {
-        World memory w = build(1, 1, 15, 0);
+        World memory w = buildQuantize(1, 1, 15, 0);
         w.tensors[INPUT] = hex"00000080";
         seal(w);
         decideElement(w, 1, 1, 15, 0);
@@ -178,7 +195,7 @@ contract QuantizeTest is WorldTest {
     }
 
     function test_quantize_corrupted_reverts() external view {
-        World memory w = build(2, 300, 12, 4);
+        World memory w = buildQuantize(2, 300, 12, 4);
         // The second group's first unit lies in two leaves.
         w.s.element = 601;
         openStepRange(w, INPUT, 1200, 1024);

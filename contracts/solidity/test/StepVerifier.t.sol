@@ -13,14 +13,22 @@ import {World, WorldTest} from "./support/World.sol";
 contract StepVerifierTest is WorldTest {
     uint256 private constant NONE = 0xffff;
 
-    function d0Of(uint256 op, uint256 n, uint256 k, uint256 groups, uint256 kv) private pure returns (bytes32) {
+    function d0Of(uint256 op, uint256 n, uint256 k, uint256 groups, uint256 kv)
+        private
+        pure
+        returns (bytes32)
+    {
         return word0(op, 1, [uint256(1), 2, 3], [n, k, groups, kv], 10, 0xffffffff);
     }
 
-    function checkShape(bytes32 d0, bytes32 d1, uint32 t, uint256 byteLength, uint256 leaves, uint256 elements)
-        private
-        view
-    {
+    function checkShape(
+        bytes32 d0,
+        bytes32 d1,
+        uint32 t,
+        uint256 byteLength,
+        uint256 leaves,
+        uint256 elements
+    ) private view {
         TensorShape memory s = verifier.shape(d0, d1, t);
         assertEq(s.byteLength, byteLength, "bytes");
         assertEq(s.leaves, leaves, "leaves");
@@ -62,7 +70,9 @@ contract StepVerifierTest is WorldTest {
         checkFold(d0Of(2, 576, 0, 1, 0), word1(15, 0, 0), 7, 576, 3, 0);
         checkFold(d0Of(2, 576, 0, 9, 0), word1(12, 0, 0), 7, 584, 1, 0);
         checkFold(d0Of(3, 257, 1536, 0, 0), 0, 7, 0, 2, 0);
-        checkFold(word0(3, 0, [uint256(1), NONE, NONE], [uint256(2), 257, 0, 0], 1, 1), 0, 7, 0, 2, 0);
+        checkFold(
+            word0(3, 0, [uint256(1), NONE, NONE], [uint256(2), 257, 0, 0], 1, 1), 0, 7, 0, 2, 0
+        );
         checkFold(d0Of(4, 128, 64, 0, 0), word1(64, 0, 0), 7, 5, 1, 0);
         checkFold(d0Of(5, 0, 64, 9, 3), 0, 99, 899, 1, 0);
         checkFold(d0Of(6, 0, 0, 9, 0), 0, 255, 8, 1, lowest);
@@ -204,7 +214,8 @@ contract StepVerifierTest is WorldTest {
 
     // ---------------------------------------------------------------- witnesses
 
-    /// Each word of the encoding matters: changed by one anywhere outside of the data it is refused, or proves something else.
+    /// Each word of the encoding matters: changed by one anywhere outside of the data it is
+    /// refused, or proves something else.
     function test_witness_everyWordMatters() external view {
         World memory w = swiGlu();
         bytes memory good = abi.encode(w.openings);
@@ -220,7 +231,8 @@ contract StepVerifierTest is WorldTest {
 
     function test_witness_otherLayout_reverts() external view {
         World memory w = swiGlu();
-        // The same openings with the second one first in the bytes, as an ABI decoder would also accept.
+        // The same openings with the second one first in the bytes, as an ABI decoder would also
+        // accept.
         bytes memory first = abi.encode(w.openings[0].data, w.openings[0].proof);
         bytes memory second = abi.encode(w.openings[1].data, w.openings[1].proof);
         assertEq(first.length, second.length);

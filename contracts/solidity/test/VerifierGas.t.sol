@@ -2,13 +2,16 @@
 pragma solidity 0.8.37;
 
 import {StepVerifier} from "../StepVerifier.sol";
+import {Known, Sparse} from "./support/Sparse.sol";
 import {Trees} from "./support/Trees.sol";
-import {Known, Sparse, World, WorldTest} from "./support/World.sol";
+import {World, WorldTest} from "./support/World.sol";
 
-/// What the dearest step of each op costs, with the calldata of its witness, for a large model: a million weight leaves, context 4,096,
-/// 64 heads. Run with -vv to see the figures.
+/// What the dearest step of each op costs, with the calldata of its witness, for a large model: a
+/// million weight leaves, context 4,096, 64 heads. Run with -vv to see the figures.
 contract VerifierGasTest is WorldTest {
     uint256 private constant BASE = 1000;
+    uint256 private constant NONE = 0xffff;
+    uint256 private constant NO_LEAF = 0xffffffff;
     /// What a final step may cost; the game adds its own part.
     uint256 private constant STEP_GAS_MAX = 900_000;
 
@@ -21,7 +24,8 @@ contract VerifierGasTest is WorldTest {
         w.s.blocks = 4096;
     }
 
-    /// Gas of the call, and of a transaction with this calldata: 16 or 4 a byte, and at least 40 or 10 where EIP-7623 holds.
+    /// Gas of the call, and of a transaction with this calldata: 16 or 4 a byte, and at least 40 or
+    /// 10 where EIP-7623 holds.
     function measure(World memory w, string memory what) private {
         bytes memory input = abi.encodeCall(StepVerifier.verify, (w.s, abi.encode(w.openings)));
         uint256 calldataGas;
@@ -42,9 +46,8 @@ contract VerifierGasTest is WorldTest {
     function test_gas_linear() external {
         for (uint256 format = 1; format < 4; ++format) {
             uint256 size = 32 * [uint256(0), 34, 18, 20][format];
-            bytes32 d0 = word0(
-                3, format, [uint256(2), 4, 0xffff], [uint256(4096), 4096, 0, 0], BASE, 100_000
-            );
+            bytes32 d0 =
+                word0(3, format, [uint256(2), 4, NONE], [uint256(4096), 4096, 0, 0], BASE, 100_000);
             World memory w = large(100, d0, 0);
             w.tensors[2] = randomBytes(2, 8193);
             w.tensors[4] = randomBytes(4, 4 * 4096);
@@ -68,8 +71,7 @@ contract VerifierGasTest is WorldTest {
 
     /// One unit and the finalizer at once: the most openings that a linear has.
     function test_gas_linearWhole() external {
-        bytes32 d0 =
-            word0(3, 1, [uint256(2), 4, 0xffff], [uint256(1024), 1024, 0, 0], BASE, 100_000);
+        bytes32 d0 = word0(3, 1, [uint256(2), 4, NONE], [uint256(1024), 1024, 0, 0], BASE, 100_000);
         World memory w = large(100, d0, 0);
         w.tensors[2] = randomBytes(2, 2049);
         w.tensors[4] = randomBytes(4, 4096);
@@ -86,7 +88,7 @@ contract VerifierGasTest is WorldTest {
     }
 
     function test_gas_norms() external {
-        bytes32 d0 = word0(1, 0, [uint256(2), 0xffff, 0xffff], [uint256(256), 0, 0, 0], BASE, 0xffffffff);
+        bytes32 d0 = word0(1, 0, [uint256(2), NONE, NONE], [uint256(256), 0, 0, 0], BASE, NO_LEAF);
         World memory w = large(100, d0, word1(168, 20, 0));
         w.tensors[2] = randomBytes(2, 1024);
         addWeights(w, BASE, randomBytes(6, 1024));
@@ -96,7 +98,7 @@ contract VerifierGasTest is WorldTest {
         openWeights(w, BASE);
         measure(w, "rms norm, whole");
         // A group that doesn't start at a leaf's start.
-        d0 = word0(2, 0, [uint256(2), 0xffff, 0xffff], [uint256(600), 0, 3, 0], 0xffffffff, 0xffffffff);
+        d0 = word0(2, 0, [uint256(2), NONE, NONE], [uint256(600), 0, 3, 0], NO_LEAF, NO_LEAF);
         w = large(100, d0, word1(15, 0, 0));
         w.tensors[2] = randomBytes(2, 2400);
         seal(w);
@@ -109,7 +111,7 @@ contract VerifierGasTest is WorldTest {
     function test_gas_attention() external {
         (uint256 heads, uint256 kv, uint256 k) = (64, 8, 256);
         uint32 t = 300;
-        bytes32 d0 = word0(5, 0, [uint256(2), 4, 0xffff], [0, k, heads, kv], 0xffffffff, 0xffffffff);
+        bytes32 d0 = word0(5, 0, [uint256(2), 4, NONE], [0, k, heads, kv], NO_LEAF, NO_LEAF);
         World memory w = large(t, d0, word1(10 ** 9, 7, 0));
         w.tensors[2] = randomBytes(2, heads * (2 * k + 1));
         w.tensors[4] = randomBytes(4, kv * (2 * k + 1));
@@ -121,7 +123,7 @@ contract VerifierGasTest is WorldTest {
         openCached(w, 200, 7, 2 * k / 1024);
         openCached(w, 200, 7, 2 * kv * k / 1024);
         measure(w, "scores");
-        d0 = word0(9, 0, [uint256(6), 7, 4], [0, k, heads, kv], 0xffffffff, 0xffffffff);
+        d0 = word0(9, 0, [uint256(6), 7, 4], [0, k, heads, kv], NO_LEAF, NO_LEAF);
         (w.s.d0, w.s.d1) = (d0, word1(0, 7, 0));
         w.tensors[6] = randomBytes(6, 2 * heads * (t + 1));
         seal(w);
@@ -135,24 +137,26 @@ contract VerifierGasTest is WorldTest {
 
     function test_gas_reductions() external {
         uint32 t = 1000;
-        bytes32 d0 = word0(6, 0, [uint256(2), 0xffff, 0xffff], [0, 0, uint256(16), 0], 0xffffffff, 0xffffffff);
+        uint256[4] memory sizes = [uint256(0), 0, 16, 0];
+        bytes32 d0 = word0(6, 0, [uint256(2), NONE, NONE], sizes, NO_LEAF, NO_LEAF);
         World memory w = large(t, d0, 0);
         w.tensors[2] = randomBytes(2, 64 * 1001);
         seal(w);
         (w.s.mode, w.s.unit, w.s.element) = (SEGMENT, 1, 9);
         openStepRange(w, 2, 4 * (9 * 1001 + 256), 1024);
         measure(w, "max");
-        w.s.d0 = word0(8, 0, [uint256(2), 0xffff, 0xffff], [0, 0, uint256(32), 0], 0xffffffff, 0xffffffff);
+        w.s.d0 = word0(8, 0, [uint256(2), NONE, NONE], [0, 0, uint256(32), 0], NO_LEAF, NO_LEAF);
         w.s.unit = 0;
         delete w.openings;
         openStepRange(w, 2, 2 * 9 * 1001, 1024);
         measure(w, "sum");
-        w.s.d0 = word0(12, 0, [uint256(2), 0xffff, 0xffff], [uint256(1), 16 * 1001, 0, 0], 0xffffffff, 0xffffffff);
+        w.s.d0 =
+            word0(12, 0, [uint256(2), NONE, NONE], [uint256(1), 16 * 1001, 0, 0], NO_LEAF, NO_LEAF);
         (w.s.unit, w.s.element) = (5, 0);
         delete w.openings;
         openStep(w, 2, 5);
         measure(w, "sample");
-        w.s.d0 = word0(7, 0, [uint256(2), 3, 0xffff], [0, 0, uint256(16), 0], 0xffffffff, 0xffffffff);
+        w.s.d0 = word0(7, 0, [uint256(2), 3, NONE], [0, 0, uint256(16), 0], NO_LEAF, NO_LEAF);
         w.s.mode = WHOLE;
         w.tensors[3] = randomBytes(3, 64);
         seal(w);
@@ -162,8 +166,7 @@ contract VerifierGasTest is WorldTest {
     }
 
     function test_gas_maps() external {
-        bytes32 d0 =
-            word0(0, 1, [uint256(0xffff), 0xffff, 0xffff], [uint256(1024), 1024, 1 << 18, 0], BASE, 0);
+        bytes32 d0 = word0(0, 1, [NONE, NONE, NONE], [uint256(1024), 1024, 1 << 18, 0], BASE, 0);
         World memory w = large(100, d0, 0);
         w.s.promptLength = 4000;
         w.prompt = new bytes(16_000);
@@ -172,7 +175,7 @@ contract VerifierGasTest is WorldTest {
         openToken(w);
         openWeights(w, BASE);
         measure(w, "embed");
-        d0 = word0(4, 0, [uint256(2), 0xffff, 0xffff], [uint256(4096), 256, 0, 0], BASE, 0xffffffff);
+        d0 = word0(4, 0, [uint256(2), NONE, NONE], [uint256(4096), 256, 0, 0], BASE, NO_LEAF);
         w = large(100, d0, word1(256, 0, 0));
         w.tensors[2] = randomBytes(2, 4 * 4096);
         w.tensors[3] = randomBytes(4, 4 * 4096);
@@ -181,7 +184,7 @@ contract VerifierGasTest is WorldTest {
         openStep(w, 2, 0);
         openWeights(w, BASE + 100);
         measure(w, "rope");
-        w.s.d0 = word0(10, 0, [uint256(2), 3, 0xffff], [uint256(4096), 0, 0, 0], 0, 0);
+        w.s.d0 = word0(10, 0, [uint256(2), 3, NONE], [uint256(4096), 0, 0, 0], 0, 0);
         delete w.openings;
         openStep(w, 2, 0);
         openStep(w, 3, 0);
@@ -189,7 +192,7 @@ contract VerifierGasTest is WorldTest {
     }
 
     function test_gas_collect() external {
-        bytes32 none = word0(11, 0, [uint256(0xffff), 0xffff, 0xffff], [uint256(160), 0, 0, 0], 0, 0);
+        bytes32 none = word0(11, 0, [NONE, NONE, NONE], [uint256(160), 0, 0, 0], 0, 0);
         World memory w = large(100, none, 0);
         w.tensors[4] = randomBytes(4, 2500);
         seal(w);

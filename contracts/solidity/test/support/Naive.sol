@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// kernels/README.md a second time, one formula after the other over `bytes` and wide integers, without thought for gas: what the
-/// verifier's ops are held against. Shares no code with them.
+/// kernels/README.md a second time, one formula after the other over `bytes` and wide integers,
+/// without thought for gas: what the verifier's ops are held against. Shares no code with them.
 library Naive {
     int256 internal constant FX = 2147483647;
 
@@ -60,8 +60,7 @@ library Naive {
     }
 
     function exp2(uint256 f) internal pure returns (uint256) {
-        uint256[6] memory c =
-            [uint256(744261108), 257941996, 59588402, 10363966, 1362811, 223531];
+        uint256[6] memory c = [uint256(744261108), 257941996, 59588402, 10363966, 1362811, 223531];
         uint256 a = c[5];
         for (uint256 j = 5; j > 0; --j) {
             a = c[j - 1] + (a * f) / 2 ** 32;
@@ -161,7 +160,11 @@ library Naive {
         return clamp(rshiftRound(second ? x0 * sin + x1 * cos : x0 * cos - x1 * sin, 30), FX);
     }
 
-    function score(int256 product, uint256 c0, uint256 a, uint256 b) internal pure returns (int256) {
+    function score(int256 product, uint256 c0, uint256 a, uint256 b)
+        internal
+        pure
+        returns (int256)
+    {
         int256 limit = 2 ** 30;
         int256 e = 38 - int256(a > 20 ? 20 : a) - int256(b > 20 ? 20 : b);
         int256 p = product * int256(c0);

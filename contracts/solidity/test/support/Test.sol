@@ -23,7 +23,8 @@ interface Vm {
     function readFile(string calldata path) external view returns (string memory);
 }
 
-/// What the tests share: assertions that revert with both values. forge calls a test failed when it reverts, so nothing more is needed.
+/// What the tests share: assertions that revert with both values. forge calls a test failed when it
+/// reverts, so nothing more is needed.
 abstract contract Test {
     error NotEqualUint(uint256 left, uint256 right, string what);
     error NotEqualInt(int256 left, int256 right, string what);

@@ -4,14 +4,9 @@ pragma solidity 0.8.37;
 import {Opening, Statement} from "../../interfaces/IStepVerifier.sol";
 import {StepVerifier} from "../../StepVerifier.sol";
 import {Openings} from "../../libraries/Openings.sol";
+import {Known, Sparse} from "./Sparse.sol";
 import {Test} from "./Test.sol";
 import {Trees} from "./Trees.sol";
-
-/// A leaf of a tree of which only some leaves are known; the rest of it is arbitrary.
-struct Known {
-    uint256 index;
-    bytes32 hash;
-}
 
 /// A tensor of an earlier position.
 struct Cached {
@@ -36,36 +31,8 @@ struct World {
     Opening[] openings;
 }
 
-/// Trees of a few known leaves, however wide.
-library Sparse {
-    function root(Known[] memory known, uint256 levels) internal pure returns (bytes32) {
-        return _node(known, levels, 0);
-    }
-
-    function proof(Known[] memory known, uint256 levels, uint256 index)
-        internal
-        pure
-        returns (bytes32[] memory path)
-    {
-        path = new bytes32[](levels);
-        for (uint256 h = 0; h < levels; ++h) {
-            path[h] = _node(known, h, (index >> h) ^ 1);
-        }
-    }
-
-    function _node(Known[] memory known, uint256 level, uint256 index) private pure returns (bytes32) {
-        bool found;
-        for (uint256 i = 0; i < known.length; ++i) {
-            if (known[i].index >> level != index) continue;
-            if (level == 0) return known[i].hash;
-            found = true;
-        }
-        if (!found) return keccak256(abi.encode("unknown", level, index));
-        return Trees.node(_node(known, level - 1, 2 * index), _node(known, level - 1, 2 * index + 1));
-    }
-}
-
-/// Builds worlds and witnesses, and breaks them. Tests fill in tensors, `seal`, open what the op reads, and `decide`.
+/// Builds worlds and witnesses, and breaks them. Tests fill in tensors, `seal`, open what the op
+/// reads, and `decide`.
 abstract contract WorldTest is Test {
     StepVerifier internal immutable verifier = new StepVerifier();
 
@@ -111,16 +78,23 @@ abstract contract WorldTest is Test {
     }
 
     /// Every leaf that holds one of the bytes `from … from + length`.
-    function openStepRange(World memory w, uint256 step, uint256 from, uint256 length) internal pure {
+    function openStepRange(World memory w, uint256 step, uint256 from, uint256 length)
+        internal
+        pure
+    {
         for (uint256 i = from / 1024; i * 1024 < from + length; ++i) {
             openStep(w, step, i);
         }
     }
 
-    function openCached(World memory w, uint256 position, uint256 index, uint256 leaf) internal pure {
+    function openCached(World memory w, uint256 position, uint256 index, uint256 leaf)
+        internal
+        pure
+    {
         bytes memory data = cachedTensor(w, position, index);
         bytes32[] memory lower = Trees.proof(Trees.chunks(data), leaf);
-        bytes32[] memory middle = Sparse.proof(_block(w, position), Trees.depth(w.s.carried), index);
+        uint256 levels = Trees.depth(w.s.carried);
+        bytes32[] memory middle = Sparse.proof(_block(w, position), levels, index);
         bytes32[] memory upper = Sparse.proof(_trace(w), Trees.depth(w.s.blocks), position);
         push(w, Trees.chunk(data, leaf), _join(_join(lower, middle), upper));
     }
@@ -161,7 +135,10 @@ abstract contract WorldTest is Test {
         w.weights = longer;
     }
 
-    function addCached(World memory w, uint256 position, uint256 index, bytes memory data) internal pure {
+    function addCached(World memory w, uint256 position, uint256 index, bytes memory data)
+        internal
+        pure
+    {
         Cached[] memory longer = new Cached[](w.cached.length + 1);
         for (uint256 i = 0; i < w.cached.length; ++i) {
             longer[i] = w.cached[i];
@@ -176,7 +153,9 @@ abstract contract WorldTest is Test {
         returns (bytes memory)
     {
         for (uint256 i = 0; i < w.cached.length; ++i) {
-            if (w.cached[i].position == position && w.cached[i].index == index) return w.cached[i].data;
+            if (w.cached[i].position == position && w.cached[i].index == index) {
+                return w.cached[i].data;
+            }
         }
         revert NotTrue("no such cached tensor");
     }
@@ -227,7 +206,8 @@ abstract contract WorldTest is Test {
         }
     }
 
-    /// Breaks each field of each opening, and the list; every one must be refused. `w` is as before afterwards.
+    /// Breaks each field of each opening, and the list; every one must be refused. `w` is as before
+    /// afterwards.
     function refusesCorruption(World memory w) internal view {
         Opening[] memory good = w.openings;
         for (uint256 i = 0; i < good.length; ++i) {
@@ -297,14 +277,18 @@ abstract contract WorldTest is Test {
     // ---------------------------------------------------------------- pieces
 
     /// Descriptor words; fields as in kernels/README.md. `e` is c0, c1, c2, slot.
-    function word0(uint256 op, uint256 format, uint256[3] memory ins, uint256[4] memory sizes, uint256 w, uint256 b)
-        internal
-        pure
-        returns (bytes32)
-    {
+    function word0(
+        uint256 op,
+        uint256 format,
+        uint256[3] memory ins,
+        uint256[4] memory sizes,
+        uint256 w,
+        uint256 b
+    ) internal pure returns (bytes32) {
         return bytes32(
-            (op << 248) | (format << 240) | (ins[0] << 224) | (ins[1] << 208) | (ins[2] << 192) | (sizes[0] << 160)
-                | (sizes[1] << 128) | (sizes[2] << 96) | (sizes[3] << 64) | (w << 32) | b
+            (op << 248) | (format << 240) | (ins[0] << 224) | (ins[1] << 208) | (ins[2] << 192)
+                | (sizes[0] << 160) | (sizes[1] << 128) | (sizes[2] << 96) | (sizes[3] << 64)
+                | (w << 32) | b
         );
     }
 
@@ -312,7 +296,8 @@ abstract contract WorldTest is Test {
         return bytes32((c0 << 224) | ((c1 & 0xffffffff) << 192) | (slot << 128));
     }
 
-    /// `length` bytes that depend on the seed. Every other seed has long runs of extreme bytes, which random ones never have.
+    /// `length` bytes that depend on the seed. Every other seed has long runs of extreme bytes,
+    /// which random ones never have.
     function randomBytes(uint256 seed, uint256 length) internal pure returns (bytes memory data) {
         data = new bytes(length);
         for (uint256 i = 0; i < length; i += 32) {
@@ -347,14 +332,21 @@ abstract contract WorldTest is Test {
         }
     }
 
-    function slice(bytes memory data, uint256 from, uint256 length) internal pure returns (bytes memory copy) {
+    function slice(bytes memory data, uint256 from, uint256 length)
+        internal
+        pure
+        returns (bytes memory copy)
+    {
         copy = new bytes(length);
         for (uint256 i = 0; i < length; ++i) {
             copy[i] = data[from + i];
         }
     }
 
-    function _with(World memory w, uint256 i, bytes memory data, bytes32[] memory proof) private pure {
+    function _with(World memory w, uint256 i, bytes memory data, bytes32[] memory proof)
+        private
+        pure
+    {
         Opening[] memory list = new Opening[](w.openings.length);
         for (uint256 j = 0; j < list.length; ++j) {
             list[j] = w.openings[j];
@@ -401,7 +393,11 @@ abstract contract WorldTest is Test {
         }
     }
 
-    function _join(bytes32[] memory a, bytes32[] memory b) private pure returns (bytes32[] memory both) {
+    function _join(bytes32[] memory a, bytes32[] memory b)
+        private
+        pure
+        returns (bytes32[] memory both)
+    {
         both = new bytes32[](a.length + b.length);
         for (uint256 i = 0; i < both.length; ++i) {
             both[i] = i < a.length ? a[i] : b[i - a.length];
