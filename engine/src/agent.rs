@@ -78,6 +78,9 @@ pub enum AgentError {
     Worker(#[from] tokio::task::JoinError),
 }
 
+/// Where the database keeps the arity of the deployment's game, for whoever only reads it.
+const ARITY: &str = "arity_bits";
+
 /// A key, a chain, a database and models.
 #[derive(Debug)]
 pub struct Agent {
@@ -137,6 +140,7 @@ impl Agent {
         let store = Store::open(db, &binding)?;
         let arity = deployed.parameters.arity_bits;
         let rules = Rules::new(arity).ok_or(AgentError::Arity(arity))?;
+        store.put_job(ARITY, B256::ZERO, &arity)?;
         let sender = Sender::new(chain.clone(), store.clone(), SenderConfig::default());
         Ok(Self {
             address: chain.address()?,
@@ -318,10 +322,8 @@ impl Agent {
         own: &Arc<Player>,
     ) -> Result<(), AgentError> {
         let id = dispute.dispute;
-        let prompt = own.run().prompt().len() as u32;
-        let model = Arc::clone(own.run().model());
-        let subject = Subject::new(model, prompt, claim.output.clone(), claim.trace_root.0)?;
-        let history = self.history(id, &subject)?;
+        let subject = subject(claim, own)?;
+        let history = history(&self.store, id, &subject, self.rules)?;
         let rules = self.rules;
         let own = Arc::clone(own);
         let next = tokio::task::spawn_blocking(move || {
@@ -338,24 +340,6 @@ impl Agent {
                 Ok(())
             }
         }
-    }
-
-    /// The history of a dispute from the database.
-    ///
-    /// # Errors
-    /// The database, and events that don't follow from each other.
-    pub fn history(&self, dispute: B256, subject: &Subject) -> Result<History, AgentError> {
-        let mut history = History::open(dispute.0, subject);
-        for logged in self.store.dispute_events(dispute)? {
-            let Some(event) = logged.event.game() else { continue };
-            let Some((event, state)) = player::from_abi(&event) else { continue };
-            let followed = match state {
-                Some(hash) => history.follow(subject, self.rules, event, &hash).map(|_| ()),
-                None => history.resolve(subject, self.rules, event).map(|_| ()),
-            };
-            followed.map_err(|source| AgentError::History { dispute, source })?;
-        }
-        Ok(history)
     }
 
     /// Ends a dispute in which the other party is out of time.
@@ -392,6 +376,48 @@ impl Agent {
         self.settle(&name, &Settlement::withdrawCall { payee }, U256::ZERO).await?;
         Ok(owed)
     }
+}
+
+/// A claim as the game sees it, with the model and the prompt of an own computation of it.
+///
+/// # Errors
+/// A claim without output, which no contract accepts.
+pub fn subject(claim: &Claim, own: &Player) -> Result<Subject, AgentError> {
+    let prompt = own.run().prompt().len() as u32;
+    let model = Arc::clone(own.run().model());
+    Ok(Subject::new(model, prompt, claim.output.clone(), claim.trace_root.0)?)
+}
+
+/// The rules of the game of a database's deployment.
+///
+/// # Errors
+/// A database that no agent has opened yet.
+pub fn rules(store: &Store) -> Result<Rules, AgentError> {
+    let arity: u32 = store.job(ARITY, B256::ZERO)?.unwrap_or_default();
+    Rules::new(arity).ok_or(AgentError::Arity(arity))
+}
+
+/// The history of a dispute from the database.
+///
+/// # Errors
+/// The database, and events that don't follow from each other.
+pub fn history(
+    store: &Store,
+    dispute: B256,
+    subject: &Subject,
+    rules: Rules,
+) -> Result<History, AgentError> {
+    let mut history = History::open(dispute.0, subject);
+    for logged in store.dispute_events(dispute)? {
+        let Some(event) = logged.event.game() else { continue };
+        let Some((event, state)) = player::from_abi(&event) else { continue };
+        let followed = match state {
+            Some(hash) => history.follow(subject, rules, event, &hash).map(|_| ()),
+            None => history.resolve(subject, rules, event).map(|_| ()),
+        };
+        followed.map_err(|source| AgentError::History { dispute, source })?;
+    }
+    Ok(history)
 }
 
 /// Connects to a chain with the deployment of this file, or with the one of its default place.

@@ -212,3 +212,84 @@ fn unhash(values: &[B256]) -> Vec<Hash> {
 fn words(values: Vec<Word>) -> Vec<I256> {
     values.into_iter().map(I256::from_be_bytes).collect()
 }
+
+/// What a dispute has come down to: the claimed value, and the own one.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// Position.
+    pub block: u32,
+    /// Step of the program.
+    pub step: u32,
+    /// Its name.
+    pub name: String,
+    /// Its op.
+    pub op: &'static str,
+    /// Element of its tensor.
+    pub element: u32,
+    /// `whole`, `segment` or `finalize`.
+    pub mode: &'static str,
+    /// The unit of the fold in dispute, of a segment.
+    pub unit: Option<u64>,
+    /// What the defender says: the element, or the accumulator after the unit.
+    pub claimed: String,
+    /// What the own computation gives.
+    pub computed: String,
+}
+
+/// What a dispute has come down to; `None` before it has an element.
+///
+/// # Errors
+/// An own computation of another claim.
+pub fn finding(own: &Own, state: &State) -> Result<Option<Finding>, PlayError> {
+    use refute_bisection::state::{Mode, Phase};
+    use refute_bisection::trace::{Tensor, Trace};
+    let decided = matches!(state.phase, Phase::Step | Phase::Over | Phase::FoldReveal | Phase::FoldChoose);
+    let Some(step) = own.run().model().program.steps.get(state.step.0 as usize) else {
+        return Ok(None);
+    };
+    if !decided {
+        return Ok(None);
+    }
+    let (block, element) = (state.block, state.element);
+    let segment = state.mode == Mode::Segment;
+    let (claimed, computed) = if segment {
+        let accs = own.accumulators(block, state.step, element, &[state.hi])?;
+        (state.acc_hi, accs.first().copied().unwrap_or_default())
+    } else {
+        let computed = match own.tensor(block, state.step)? {
+            Tensor::Roots(roots) => roots.get(element.0 as usize).copied().unwrap_or_default(),
+            Tensor::Bytes(bytes) => decode(&step.descriptor, state, &bytes),
+        };
+        (state.claimed, computed)
+    };
+    let text = |word: Word| {
+        if state.step.0 == own.run().model().program.collect {
+            return B256::from(word).to_string();
+        }
+        I256::from_be_bytes(word).to_string()
+    };
+    let mode = match state.mode {
+        Mode::Whole => "whole",
+        Mode::Segment => "segment",
+        Mode::Finalize => "finalize",
+    };
+    Ok(Some(Finding {
+        block: block.0,
+        step: state.step.0,
+        name: step.name.clone(),
+        op: step.descriptor.op.name(),
+        element: element.0,
+        mode,
+        unit: segment.then_some(state.lo),
+        claimed: text(claimed),
+        computed: text(computed),
+    }))
+}
+
+fn decode(descriptor: &crate::program::Descriptor, state: &State, bytes: &[u8]) -> Word {
+    let (offset, _) = descriptor.place(state.block.0, state.element.0);
+    let leaf = offset / crate::program::LEAF_BYTES;
+    let data = bytes.chunks(crate::program::LEAF_BYTES).nth(leaf).unwrap_or_default();
+    let value = descriptor.decode(state.block.0, leaf as u32, state.element.0, data);
+    value.map(refute_bisection::state::word_from_i128).unwrap_or_default()
+}

@@ -251,14 +251,17 @@ impl Descriptor {
     pub fn shape(&self, block: u32) -> Result<Shape, DescriptorError> {
         let (values, width) = self.values(block);
         let shifts = if self.op == Op::Quantize { u64::from(self.groups) } else { 0 };
-        let bytes = values * width + shifts;
         let sizes = || DescriptorError::Sizes { op: self.op };
         let elements = u32::try_from(values + shifts).map_err(|_| sizes())?;
-        if elements == 0 || bytes > u64::from(u32::MAX) {
+        if elements == 0 {
             return Err(sizes());
         }
         if self.op == Op::Collect {
             return Ok(Shape { byte_len: 0, leaves: elements, elements });
+        }
+        let bytes = values * width + shifts;
+        if bytes > u64::from(u32::MAX) {
+            return Err(sizes());
         }
         let leaves = bytes.div_ceil(LEAF_BYTES as u64) as u32;
         Ok(Shape { byte_len: bytes as u32, leaves, elements })

@@ -102,6 +102,39 @@ pub fn moving(bar: &ProgressBar) -> impl Fn(u64, u64) + Sync + '_ {
     }
 }
 
+/// Prints a value as JSON.
+///
+/// # Errors
+/// Values that JSON can't hold.
+pub fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// Sets the size of the thread pool, if one is asked for.
+///
+/// # Errors
+/// A pool that is there already.
+pub fn set_threads(threads: Option<u16>) -> anyhow::Result<()> {
+    if let Some(threads) = threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.into()).build_global()?;
+    }
+    Ok(())
+}
+
+/// Waits for Ctrl-C or a termination signal.
+///
+/// # Errors
+/// A system without signals.
+pub async fn stopped() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminated.recv() => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::table;

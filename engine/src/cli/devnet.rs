@@ -58,7 +58,7 @@ async fn serve(args: &Arguments, json: bool) -> anyhow::Result<()> {
         println!("chain {chain_id} at {}", ui::paint(Style::Green, &ready.url));
     }
     std::io::stdout().flush()?;
-    super::stopped().await?;
+    refute_engine::ui::stopped().await?;
     devnet.shutdown().await;
     Ok(())
 }

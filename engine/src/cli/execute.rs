@@ -1,7 +1,7 @@
 //! `refute run`, `refute eval`, `refute verify`.
 #![allow(clippy::float_arithmetic, reason = "rates and likelihoods are reports")]
 
-use super::{Execution, print_json};
+use super::Execution;
 use anyhow::Context;
 use clap::Args;
 use refute_engine::eval;
@@ -105,7 +105,7 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         adapter: None,
     };
     if json {
-        return print_json(&report);
+        return ui::print_json(&report);
     }
     println!("{}", stream.finish());
     println!(
@@ -191,7 +191,7 @@ pub(super) fn eval(args: &Eval, json: bool) -> anyhow::Result<()> {
     bar.finish_and_clear();
     let report = report?;
     if json {
-        return print_json(&report);
+        return ui::print_json(&report);
     }
     println!(
         "{}",
@@ -263,7 +263,7 @@ pub(super) fn verify(args: &Verify, json: bool) -> anyhow::Result<()> {
         backend: "reference",
     };
     if json {
-        print_json(&report)?;
+        ui::print_json(&report)?;
     } else {
         print_verdict(&report);
     }

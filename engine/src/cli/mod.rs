@@ -94,20 +94,9 @@ impl Execution {
         if self.backend == Backend::Gpu {
             anyhow::bail!("--backend gpu is not built yet: use auto, cpu or reference");
         }
-        set_threads(self.threads)?;
+        ui::set_threads(self.threads)?;
         load_model(&self.model).map(Arc::new)
     }
-}
-
-/// Sets the size of the thread pool.
-fn set_threads(threads: Option<u16>) -> anyhow::Result<()> {
-    if let Some(threads) = threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(threads.into())
-            .build_global()
-            .context("the thread pool can't be set up")?;
-    }
-    Ok(())
 }
 
 /// Loads a model by id or file, with a progress bar.
@@ -118,23 +107,7 @@ fn load_model(id_or_file: &str) -> anyhow::Result<Model> {
     Ok(model?)
 }
 
-/// Prints a value as JSON.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
-}
-
 /// The runtime of the commands that talk to a chain.
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Runtime::new().context("the async runtime can't be started")
-}
-
-/// Waits for Ctrl-C or a termination signal.
-async fn stopped() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        result = tokio::signal::ctrl_c() => Ok(result?),
-        _ = terminated.recv() => Ok(()),
-    }
 }

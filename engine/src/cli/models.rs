@@ -1,6 +1,6 @@
 //! `refute model …`
 
-use super::{load_model, print_json};
+use super::load_model;
 use clap::Subcommand;
 use refute_engine::model::library::Entry;
 use refute_engine::model::{Library, Model};
@@ -92,7 +92,7 @@ pub(super) fn run(command: Command, json: bool) -> anyhow::Result<()> {
 
 fn report_import(entry: &Entry, model: &Model, json: bool) -> anyhow::Result<()> {
     if json {
-        return print_json(entry);
+        return ui::print_json(entry);
     }
     if !model.converted.is_empty() {
         println!(
@@ -145,7 +145,7 @@ fn show(model: &Model, json: bool) -> anyhow::Result<()> {
         converted_to_q8_0: model.converted.clone(),
     };
     if json {
-        return print_json(&details);
+        return ui::print_json(&details);
     }
     let shape = format!(
         "{} layers, {} wide, {} hidden, {} heads of {} ({} for K and V)",
@@ -181,7 +181,7 @@ fn show(model: &Model, json: bool) -> anyhow::Result<()> {
 
 fn list(entries: &[Entry], json: bool) -> anyhow::Result<()> {
     if json {
-        return print_json(&entries);
+        return ui::print_json(&entries);
     }
     if entries.is_empty() {
         println!("no models yet: refute model import FILE.gguf");
@@ -218,7 +218,7 @@ fn program(model: &Model, block: u32, json: bool) -> anyhow::Result<()> {
         });
     }
     if json {
-        return print_json(&lines);
+        return ui::print_json(&lines);
     }
     let row = |l: &StepLine<'_>| {
         vec![l.index.to_string(), l.name.to_owned(), l.op.to_owned(), l.length.to_string()]

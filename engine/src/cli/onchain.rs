@@ -1,6 +1,6 @@
 //! `refute deploy`, `refute request`, `refute output`, `refute claim …`
 
-use super::{load_model, print_json};
+use super::load_model;
 use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::SolCall;
 use anyhow::{Context, bail};
@@ -100,7 +100,7 @@ pub(super) fn deploy(args: &Deploy, json: bool) -> anyhow::Result<()> {
         let deployment = deploy::deploy(&chain, &args.params()).await?;
         let path = deployment.save(args.chain.deployment.as_deref())?;
         if json {
-            return print_json(&deployment);
+            return ui::print_json(&deployment);
         }
         let mut rows: Vec<(&str, String)> =
             deployment.contracts().iter().map(|(n, a)| (*n, a.to_string())).collect();
@@ -189,7 +189,7 @@ pub(super) fn request(args: &Request, json: bool) -> anyhow::Result<()> {
             gas_used: receipt.gas_used,
         };
         if json {
-            return print_json(&report);
+            return ui::print_json(&report);
         }
         println!("requested {}", ui::paint(Style::Green, &report.request_id.to_string()));
         println!(
@@ -266,7 +266,7 @@ pub(super) fn output(args: &Output, json: bool) -> anyhow::Result<()> {
         let report = wait_for_output(&chain, args).await?;
         let status = report.status;
         if json {
-            print_json(&report)?;
+            ui::print_json(&report)?;
         } else if let Some(tokens) = &report.tokens {
             match &report.text {
                 Some(text) => println!("{text}"),
@@ -395,12 +395,12 @@ pub(super) fn claim(command: &Claim, json: bool) -> anyhow::Result<()> {
         let claims = claims(&chain, wanted).await?;
         match (wanted, claims.first()) {
             (Some(id), None) => bail!("there is no claim {id} on this chain"),
-            (Some(_), Some(claim)) if json => print_json(claim),
+            (Some(_), Some(claim)) if json => ui::print_json(claim),
             (Some(_), Some(claim)) => {
                 show_claim(claim);
                 Ok(())
             }
-            (None, _) if json => print_json(&claims),
+            (None, _) if json => ui::print_json(&claims),
             (None, _) => {
                 list_claims(&claims);
                 Ok(())

@@ -56,7 +56,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
     refute_engine::ui::start_logs(json);
-    super::set_threads(args.threads)?;
+    refute_engine::ui::set_threads(args.threads)?;
     let models: Vec<Model> = args.model.iter().map(|m| load_model(m)).collect::<Result<_, _>>()?;
     check_fault(args.fault.as_ref(), &models)?;
     super::runtime()?.block_on(serve(args, models))
@@ -84,7 +84,7 @@ async fn serve(args: &Arguments, models: Vec<Model>) -> anyhow::Result<()> {
         poll: Duration::from_millis(args.poll),
     };
     let stopped = async {
-        if let Err(error) = super::stopped().await {
+        if let Err(error) = refute_engine::ui::stopped().await {
             tracing::error!(%error, "signals can't be waited for");
         }
     };
