@@ -7,12 +7,13 @@ import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IStepVerifier, Statement, TensorShape} from "./interfaces/IStepVerifier.sol";
 import {GameTree} from "./libraries/GameTree.sol";
 import {Phases} from "./libraries/Phases.sol";
+import {Tokens} from "./libraries/Tokens.sol";
 
 /// The dispute game of bisection/README.md: two parties, one claim, one arithmetic step at the end.
 ///
-/// A dispute is five slots: the hash of its state, its clocks, and who plays about what. The state itself travels in calldata, and
-/// every move is checked against its hash, so a move answers exactly one state. What a reveal shows is not stored either: a choice
-/// proves its child.
+/// A dispute is five slots: the hash of its state, its clocks, its two sides and the claim; a move reads four and writes two. The state
+/// itself travels in calldata, and every move is checked against its hash, so a move answers exactly one state. What a reveal shows is
+/// not stored either: a choice proves its child.
 contract DisputeGame is IDisputeGame {
     uint8 internal constant MODE_WHOLE = 0;
     uint8 internal constant MODE_SEGMENT = 1;
@@ -21,9 +22,8 @@ contract DisputeGame is IDisputeGame {
     uint256 internal constant LEAF_BYTES = 1024;
     uint256 internal constant STATE_BYTES = 20 * 32;
 
-    struct Dispute {
-        bytes32 stateHash;
-        // The clocks: one slot, read and written by every move.
+    /// One slot, read and written by every move.
+    struct Clocks {
         uint64 lastMoveAt; // s
         uint64 openedAt; // s
         uint32 defenderRemaining; // s
@@ -32,19 +32,38 @@ contract DisputeGame is IDisputeGame {
         uint8 phase;
         bool resolved;
         bool challengerWon;
-        // What never changes.
-        address defender;
-        uint32 promptLength; // tokens
-        uint32 outputLength; // tokens
-        uint32 promptSteps;
-        address challenger;
-        uint32 outputSteps;
+    }
+
+    /// A party, and beside it the sizes that everyone knows: both sides carry them, so that a move reads one slot. They fit 16 bits, as
+    /// contexts end at 65,536 tokens and programs at 65,534 steps.
+    struct Side {
+        address party;
+        uint16 promptLength; // tokens
+        uint16 outputLength; // tokens
+        uint16 promptSteps;
+        uint16 outputSteps;
+    }
+
+    struct Dispute {
+        bytes32 stateHash;
+        Clocks clocks;
+        Side defender;
+        Side challenger;
+        bytes32 claimId;
+    }
+
+    /// What a move has in hand.
+    struct Turn {
+        Clocks clocks;
+        Side side;
         bytes32 claimId;
     }
 
     error BadConstant(string what);
     error OnlySettlement();
     error DisputeExists(bytes32 dispute);
+    /// A size that the registry and the settlement should have refused.
+    error TooLarge(uint256 size);
     error NoSuchDispute(bytes32 dispute);
     error AlreadyResolved(bytes32 dispute);
     /// The claim is final or rejected: nothing moves in its disputes any more.
@@ -117,17 +136,26 @@ contract DisputeGame is IDisputeGame {
         initial.phase = initial.level == 0 ? Phases.EXPAND : Phases.BLOCKS_REVEAL;
 
         d.stateHash = _hash(initial);
-        d.lastMoveAt = uint64(block.timestamp);
-        d.openedAt = uint64(block.timestamp);
-        d.defenderRemaining = CLOCK_S;
-        d.challengerRemaining = CLOCK_S;
-        d.phase = initial.phase;
-        d.defender = defender;
-        d.promptLength = subject.promptLength;
-        d.outputLength = subject.outputLength;
-        d.promptSteps = promptSteps;
-        d.challenger = challenger;
-        d.outputSteps = outputSteps;
+        d.clocks = Clocks({
+            lastMoveAt: uint64(block.timestamp),
+            openedAt: uint64(block.timestamp),
+            defenderRemaining: CLOCK_S,
+            challengerRemaining: CLOCK_S,
+            move: 0,
+            phase: initial.phase,
+            resolved: false,
+            challengerWon: false
+        });
+        Side memory side = Side({
+            party: defender,
+            promptLength: _uint16(subject.promptLength),
+            outputLength: _uint16(subject.outputLength),
+            promptSteps: _uint16(promptSteps),
+            outputSteps: _uint16(outputSteps)
+        });
+        d.defender = side;
+        side.party = challenger;
+        d.challenger = side;
         d.claimId = claimId;
         emit DisputeOpened(dispute, claimId, challenger, initial);
     }
@@ -136,17 +164,17 @@ contract DisputeGame is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     function reveal(State calldata s, bytes32[] calldata children) external {
-        Dispute storage d = _enter(s, Phases.TREE_REVEALS);
-        _checkReveal(_leaves(d, s), s.node, s.level, s.index, children);
+        Turn memory turn = _enter(s, Phases.TREE_REVEALS);
+        _checkReveal(_leaves(turn.side, s), s.node, s.level, s.index, children);
         State memory next = s;
         next.phase = s.phase + 1;
-        emit Revealed(s.dispute, s.move, _leave(d, next), children);
+        emit Revealed(s.dispute, s.move, _leave(turn, next), children);
     }
 
     /// @inheritdoc IDisputeGame
     function choose(State calldata s, uint32 child, bytes32 hash, bytes32[] calldata path) external {
-        Dispute storage d = _enter(s, Phases.TREE_CHOICES);
-        State memory next = _descend(d, s, child, hash, path);
+        Turn memory turn = _enter(s, Phases.TREE_CHOICES);
+        State memory next = _descend(turn.side, s, child, hash, path);
         if (next.level > 0) {
             next.phase = s.phase - 1;
         } else if (s.phase == Phases.BLOCKS_CHOOSE) {
@@ -157,7 +185,7 @@ contract DisputeGame is IDisputeGame {
         } else {
             revert DescriptorNeeded();
         }
-        emit Chosen(s.dispute, s.move, _leave(d, next), child, hash);
+        emit Chosen(s.dispute, s.move, _leave(turn, next), child, hash);
     }
 
     /// @inheritdoc IDisputeGame
@@ -170,10 +198,10 @@ contract DisputeGame is IDisputeGame {
         bytes32 d1,
         bytes32[] calldata descriptorProof
     ) external {
-        Dispute storage d = _enter(s, Phases.STEP_CHOICE);
-        State memory next = _descend(d, s, child, hash, path);
+        Turn memory turn = _enter(s, Phases.STEP_CHOICE);
+        State memory next = _descend(turn.side, s, child, hash, path);
         if (next.level > 0) revert DescriptorNotNeeded();
-        _checkDescriptor(d, next.index, d0, d1, descriptorProof);
+        _checkDescriptor(turn, next.index, d0, d1, descriptorProof);
         next.step = next.index;
         next.d0 = d0;
         next.d1 = d1;
@@ -184,7 +212,7 @@ contract DisputeGame is IDisputeGame {
         } else {
             _openLeaf(next);
         }
-        emit StepChosen(s.dispute, s.move, _leave(d, next), child, hash, d0, d1);
+        emit StepChosen(s.dispute, s.move, _leave(turn, next), child, hash, d0, d1);
     }
 
     /// @inheritdoc IDisputeGame
@@ -197,14 +225,14 @@ contract DisputeGame is IDisputeGame {
         bytes32[] calldata tokenProof,
         bytes32[] calldata children
     ) external {
-        Dispute storage d = _enter(s, Phases.EXPANSION);
-        uint256 steps = _blockSteps(d, s.blockIndex);
+        Turn memory turn = _enter(s, Phases.EXPANSION);
+        uint256 steps = _blockSteps(turn.side, s.blockIndex);
         uint256 depth = GameTree.depth(steps);
         // `Collect` is the last step of a prompt block, so its place is the same in both kinds of block.
-        _checkPath(s.node, d.promptSteps - 1, collectProof, depth, stepRoot);
-        if (_isOutputBlock(d, s.blockIndex)) {
-            bytes32 sample = _postedSample(d, s.blockIndex, tokens, tokenProof);
-            _checkPath(sample, d.outputSteps - 1, sampleProof, depth, stepRoot);
+        _checkPath(s.node, turn.side.promptSteps - 1, collectProof, depth, stepRoot);
+        if (_isOutputBlock(turn.side, s.blockIndex)) {
+            bytes32 sample = _postedSample(turn, s.blockIndex, tokens, tokenProof);
+            _checkPath(sample, turn.side.outputSteps - 1, sampleProof, depth, stepRoot);
         } else {
             if (sampleProof.length != 0) revert WrongLength(0, sampleProof.length);
             if (tokens.length != 0) revert WrongLength(0, tokens.length);
@@ -217,26 +245,26 @@ contract DisputeGame is IDisputeGame {
         next.level = uint32(depth);
         next.index = 0;
         next.phase = Phases.STEPS_CHOOSE;
-        emit Expanded(s.dispute, s.move, _leave(d, next), stepRoot, children);
+        emit Expanded(s.dispute, s.move, _leave(turn, next), stepRoot, children);
     }
 
     // ------------------------------------------------------------------ one element
 
     /// @inheritdoc IDisputeGame
     function revealLeaf(State calldata s, bytes calldata data) external {
-        Dispute storage d = _enter(s, Phases.LEAF_REVEAL_ONLY);
+        Turn memory turn = _enter(s, Phases.LEAF_REVEAL_ONLY);
         uint256 rest = IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex).byteLength - LEAF_BYTES * s.index;
         uint256 expected = rest < LEAF_BYTES ? rest : LEAF_BYTES;
         if (data.length != expected) revert WrongLength(expected, data.length);
         _checkHash(s.node, GameTree.leaf(data));
         State memory next = s;
         next.phase = Phases.LEAF_CHOOSE;
-        emit LeafRevealed(s.dispute, s.move, _leave(d, next), data);
+        emit LeafRevealed(s.dispute, s.move, _leave(turn, next), data);
     }
 
     /// @inheritdoc IDisputeGame
     function chooseElement(State calldata s, bytes calldata data, uint32 element) external {
-        Dispute storage d = _enter(s, Phases.LEAF_CHOICE);
+        Turn memory turn = _enter(s, Phases.LEAF_CHOICE);
         _checkHash(s.node, GameTree.leaf(data));
         State memory next = s;
         next.element = element;
@@ -249,12 +277,12 @@ contract DisputeGame is IDisputeGame {
             next.mode = MODE_WHOLE;
             next.phase = Phases.STEP;
         }
-        emit ElementChosen(s.dispute, s.move, _leave(d, next), element, next.claimed);
+        emit ElementChosen(s.dispute, s.move, _leave(turn, next), element, next.claimed);
     }
 
     /// @inheritdoc IDisputeGame
     function revealFold(State calldata s, int256[] calldata accs) external {
-        Dispute storage d = _enter(s, Phases.FOLD_REVEAL_ONLY);
+        Turn memory turn = _enter(s, Phases.FOLD_REVEAL_ONLY);
         uint256 expected = _segments(s);
         // The end of a chosen segment stays as it was, so that a second reveal can't move it.
         if (s.pinned) expected -= 1;
@@ -262,12 +290,12 @@ contract DisputeGame is IDisputeGame {
         State memory next = s;
         next.reveal = keccak256(abi.encodePacked(accs));
         next.phase = Phases.FOLD_CHOOSE;
-        emit FoldRevealed(s.dispute, s.move, _leave(d, next), accs);
+        emit FoldRevealed(s.dispute, s.move, _leave(turn, next), accs);
     }
 
     /// @inheritdoc IDisputeGame
     function chooseFold(State calldata s, int256[] calldata accs, uint32 choice) external {
-        Dispute storage d = _enter(s, Phases.FOLD_CHOICE);
+        Turn memory turn = _enter(s, Phases.FOLD_CHOICE);
         _checkHash(s.reveal, keccak256(abi.encodePacked(accs)));
         uint256 k = _segments(s);
         uint256 choices = s.pinned ? k : k + 1;
@@ -293,26 +321,29 @@ contract DisputeGame is IDisputeGame {
                 next.phase = Phases.STEP;
             }
         }
-        emit FoldChosen(s.dispute, s.move, _leave(d, next), choice);
+        emit FoldChosen(s.dispute, s.move, _leave(turn, next), choice);
     }
 
     // ------------------------------------------------------------------ decisions
 
     /// @inheritdoc IDisputeGame
     function step(State calldata s, bytes calldata witness) external {
-        Dispute storage d = _enter(s, Phases.STEP_ONLY);
-        bool defenderIsRight = IStepVerifier(verifier).verify(_statement(d, s), witness);
-        _resolve(s.dispute, d, !defenderIsRight, true);
+        Turn memory turn = _enter(s, Phases.STEP_ONLY);
+        bool defenderIsRight = IStepVerifier(verifier).verify(_statement(turn, s), witness);
+        _resolve(s.dispute, turn, !defenderIsRight, true);
     }
 
     /// @inheritdoc IDisputeGame
     function timeout(bytes32 dispute) external {
         Dispute storage d = disputes[dispute];
         if (d.stateHash == 0) revert NoSuchDispute(dispute);
-        if (d.resolved) revert AlreadyResolved(dispute);
-        _checkPending(d.claimId);
-        if (_inTime(d, block.timestamp)) revert StillInTime(_deadline(d));
-        _resolve(dispute, d, Phases.isDefenders(d.phase), false);
+        Turn memory turn;
+        turn.clocks = d.clocks;
+        turn.claimId = d.claimId;
+        if (turn.clocks.resolved) revert AlreadyResolved(dispute);
+        _checkPending(turn.claimId);
+        if (_inTime(turn.clocks, block.timestamp)) revert StillInTime(_deadline(turn.clocks));
+        _resolve(dispute, turn, Phases.isDefenders(turn.clocks.phase), false);
     }
 
     // ------------------------------------------------------------------ views
@@ -322,20 +353,21 @@ contract DisputeGame is IDisputeGame {
         Dispute storage d = disputes[dispute];
         if (d.stateHash == 0) revert NoSuchDispute(dispute);
         v.claimId = d.claimId;
-        v.challenger = d.challenger;
-        v.defender = d.defender;
+        v.challenger = d.challenger.party;
+        v.defender = d.defender.party;
         v.stateHash = d.stateHash;
-        v.move = d.move;
-        v.phase = d.phase;
-        v.defenderRemaining = d.defenderRemaining;
-        v.challengerRemaining = d.challengerRemaining;
-        v.lastMoveAt = d.lastMoveAt;
-        v.openedAt = d.openedAt;
-        v.resolved = d.resolved;
-        v.challengerWon = d.challengerWon;
-        if (!d.resolved) {
-            v.deadline = uint64(_deadline(d));
-            v.defenderToMove = Phases.isDefenders(d.phase);
+        Clocks memory c = d.clocks;
+        v.move = c.move;
+        v.phase = c.phase;
+        v.defenderRemaining = c.defenderRemaining;
+        v.challengerRemaining = c.challengerRemaining;
+        v.lastMoveAt = c.lastMoveAt;
+        v.openedAt = c.openedAt;
+        v.resolved = c.resolved;
+        v.challengerWon = c.challengerWon;
+        if (!c.resolved) {
+            v.deadline = uint64(_deadline(c));
+            v.defenderToMove = Phases.isDefenders(c.phase);
         }
     }
 
@@ -350,45 +382,53 @@ contract DisputeGame is IDisputeGame {
     function challengerStands(bytes32 dispute, uint64 at) external view returns (bool) {
         Dispute storage d = disputes[dispute];
         if (d.stateHash == 0) revert NoSuchDispute(dispute);
-        if (d.resolved) return d.challengerWon;
-        return Phases.isDefenders(d.phase) || _inTime(d, at);
+        Clocks memory c = d.clocks;
+        if (c.resolved) return c.challengerWon;
+        return Phases.isDefenders(c.phase) || _inTime(c, at);
     }
 
     // ------------------------------------------------------------------ turns and clocks
 
     /// What every move has in common: it answers the dispute's state, in a phase that knows it, by the party whose turn it is, in
     /// time, while the claim can still be decided. Charges the clock. Cheap checks come first.
-    function _enter(State calldata s, uint256 phases) private returns (Dispute storage d) {
-        d = disputes[s.dispute];
-        if (d.stateHash == 0) revert NoSuchDispute(s.dispute);
-        if (d.resolved) revert AlreadyResolved(s.dispute);
+    function _enter(State calldata s, uint256 phases) private view returns (Turn memory turn) {
+        Dispute storage d = disputes[s.dispute];
+        bytes32 expected = d.stateHash;
+        if (expected == 0) revert NoSuchDispute(s.dispute);
+        Clocks memory c = d.clocks;
+        if (c.resolved) revert AlreadyResolved(s.dispute);
         bytes32 given = _hashCalldata(s);
-        if (d.stateHash != given) revert WrongState(d.stateHash, given);
+        if (expected != given) revert WrongState(expected, given);
         if (!Phases.isIn(s.phase, phases)) revert WrongPhase(s.phase);
-        if (s.phase != Phases.STEP) {
-            address mover = Phases.isDefenders(s.phase) ? d.defender : d.challenger;
-            if (msg.sender != mover) revert WrongParty(mover);
-        }
-        if (!_inTime(d, block.timestamp)) revert OutOfTime(_deadline(d));
-        _checkPending(d.claimId);
-        _charge(d);
+        turn.clocks = c;
+        turn.side = Phases.isDefenders(s.phase) ? d.defender : d.challenger;
+        if (s.phase != Phases.STEP && msg.sender != turn.side.party) revert WrongParty(turn.side.party);
+        if (!_inTime(c, block.timestamp)) revert OutOfTime(_deadline(c));
+        turn.claimId = d.claimId;
+        _checkPending(turn.claimId);
+        _charge(c);
     }
 
     /// Stores the state after a move.
-    function _leave(Dispute storage d, State memory next) private returns (bytes32 stateHash) {
+    function _leave(Turn memory turn, State memory next) private returns (bytes32 stateHash) {
         next.move += 1;
         stateHash = _hash(next);
+        Clocks memory c = turn.clocks;
+        c.move = next.move;
+        c.phase = next.phase;
+        c.lastMoveAt = uint64(block.timestamp);
+        Dispute storage d = disputes[next.dispute];
         d.stateHash = stateHash;
-        d.move = next.move;
-        d.phase = next.phase;
-        d.lastMoveAt = uint64(block.timestamp);
+        d.clocks = c;
     }
 
-    function _resolve(bytes32 dispute, Dispute storage d, bool challengerWon, bool byStep) private {
-        d.resolved = true;
-        d.challengerWon = challengerWon;
-        d.phase = Phases.OVER;
-        emit DisputeResolved(dispute, d.claimId, challengerWon, byStep);
+    function _resolve(bytes32 dispute, Turn memory turn, bool challengerWon, bool byStep) private {
+        Clocks memory c = turn.clocks;
+        c.resolved = true;
+        c.challengerWon = challengerWon;
+        c.phase = Phases.OVER;
+        disputes[dispute].clocks = c;
+        emit DisputeResolved(dispute, turn.claimId, challengerWon, byStep);
         IClaims(settlement).disputeResolved(dispute, challengerWon);
     }
 
@@ -397,42 +437,47 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// Last second in which the party to move is in time. Moves, timeouts and views all ask this one function.
-    function _deadline(Dispute storage d) private view returns (uint256) {
-        uint256 remaining = Phases.isDefenders(d.phase) ? d.defenderRemaining : d.challengerRemaining;
-        return uint256(d.lastMoveAt) + remaining + MIN_RESPONSE_S;
+    function _deadline(Clocks memory c) private view returns (uint256) {
+        uint256 remaining = Phases.isDefenders(c.phase) ? c.defenderRemaining : c.challengerRemaining;
+        return uint256(c.lastMoveAt) + remaining + MIN_RESPONSE_S;
     }
 
-    function _inTime(Dispute storage d, uint256 at) private view returns (bool) {
-        return at <= _deadline(d);
+    function _inTime(Clocks memory c, uint256 at) private view returns (bool) {
+        return at <= _deadline(c);
     }
 
     /// Takes what the move used beyond the minimum response from its party's clock. Only after `_inTime`: no underflow.
-    function _charge(Dispute storage d) private {
-        uint256 elapsed = block.timestamp - d.lastMoveAt;
+    function _charge(Clocks memory c) private view {
+        uint256 elapsed = block.timestamp - c.lastMoveAt;
         if (elapsed <= MIN_RESPONSE_S) return;
         uint32 used = uint32(elapsed - MIN_RESPONSE_S);
-        if (Phases.isDefenders(d.phase)) {
-            d.defenderRemaining -= used;
+        if (Phases.isDefenders(c.phase)) {
+            c.defenderRemaining -= used;
         } else {
-            d.challengerRemaining -= used;
+            c.challengerRemaining -= used;
         }
+    }
+
+    function _uint16(uint256 size) private pure returns (uint16) {
+        if (size > type(uint16).max) revert TooLarge(size);
+        return uint16(size);
     }
 
     // ------------------------------------------------------------------ trees, inside
 
     /// Leaves of the tree that the state is in.
-    function _leaves(Dispute storage d, State calldata s) private view returns (uint256) {
-        if (s.phase <= Phases.BLOCKS_CHOOSE) return uint256(d.promptLength) + d.outputLength - 1;
-        if (s.phase <= Phases.STEPS_CHOOSE) return _blockSteps(d, s.blockIndex);
+    function _leaves(Side memory side, State calldata s) private view returns (uint256) {
+        if (s.phase <= Phases.BLOCKS_CHOOSE) return uint256(side.promptLength) + side.outputLength - 1;
+        if (s.phase <= Phases.STEPS_CHOOSE) return _blockSteps(side, s.blockIndex);
         return IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex).leaves;
     }
 
-    function _isOutputBlock(Dispute storage d, uint256 blockIndex) private view returns (bool) {
-        return blockIndex + 1 >= d.promptLength;
+    function _isOutputBlock(Side memory side, uint256 blockIndex) private pure returns (bool) {
+        return blockIndex + 1 >= side.promptLength;
     }
 
-    function _blockSteps(Dispute storage d, uint256 blockIndex) private view returns (uint256) {
-        return _isOutputBlock(d, blockIndex) ? d.outputSteps : d.promptSteps;
+    function _blockSteps(Side memory side, uint256 blockIndex) private pure returns (uint256) {
+        return _isOutputBlock(side, blockIndex) ? side.outputSteps : side.promptSteps;
     }
 
     /// Levels that one reveal opens.
@@ -461,12 +506,12 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// The state in the chosen child of a revealed node; its phase is the caller's to set.
-    function _descend(Dispute storage d, State calldata s, uint32 child, bytes32 hash, bytes32[] calldata path)
+    function _descend(Side memory side, State calldata s, uint32 child, bytes32 hash, bytes32[] calldata path)
         private
         view
         returns (State memory next)
     {
-        uint256 choices = _childCount(_leaves(d, s), s.level, s.index);
+        uint256 choices = _childCount(_leaves(side, s), s.level, s.index);
         if (child >= choices) revert NoSuchChoice(choices, child);
         uint256 span = _span(s.level);
         _checkPath(hash, child, path, span, s.node);
@@ -488,28 +533,30 @@ contract DisputeGame is IDisputeGame {
         }
     }
 
-    function _checkDescriptor(Dispute storage d, uint256 index, bytes32 d0, bytes32 d1, bytes32[] calldata proof)
+    function _checkDescriptor(Turn memory turn, uint256 index, bytes32 d0, bytes32 d1, bytes32[] calldata proof)
         private
         view
     {
-        bytes32 modelId = IClaims(settlement).subjectOf(d.claimId).modelId;
-        bytes32 programRoot = IModelRegistry(registry).programRootOf(modelId);
-        _checkPath(GameTree.leafOf(d0, d1), index, proof, GameTree.depth(d.outputSteps), programRoot);
+        bytes32 programRoot = IModelRegistry(registry).programRootOf(IClaims(settlement).modelOf(turn.claimId));
+        uint256 depth = GameTree.depth(turn.side.outputSteps);
+        _checkPath(GameTree.leafOf(d0, d1), index, proof, depth, programRoot);
     }
 
     /// The root that `Sample` must have in an output block: the posted token's, shown by its leaf in the output's tree.
-    function _postedSample(Dispute storage d, uint256 blockIndex, bytes calldata tokens, bytes32[] calldata tokenProof)
+    function _postedSample(Turn memory turn, uint256 blockIndex, bytes calldata tokens, bytes32[] calldata tokenProof)
         private
         view
         returns (bytes32)
     {
-        uint256 token = blockIndex + 1 - d.promptLength;
-        uint256 from = token / 256 * 256;
-        uint256 inLeaf = d.outputLength - from < 256 ? d.outputLength - from : 256;
-        if (tokens.length != 4 * inLeaf) revert WrongLength(4 * inLeaf, tokens.length);
-        uint256 depth = GameTree.depth((uint256(d.outputLength) + 255) / 256);
-        bytes32 outputRoot = IClaims(settlement).subjectOf(d.claimId).outputRoot;
-        _checkPath(GameTree.leaf(tokens), token / 256, tokenProof, depth, outputRoot);
+        uint256 length = turn.side.outputLength;
+        uint256 token = blockIndex + 1 - turn.side.promptLength;
+        uint256 leaf = token / Tokens.LEAF_TOKENS;
+        uint256 from = leaf * Tokens.LEAF_TOKENS;
+        uint256 rest = length - from;
+        uint256 expected = 4 * (rest < Tokens.LEAF_TOKENS ? rest : Tokens.LEAF_TOKENS);
+        if (tokens.length != expected) revert WrongLength(expected, tokens.length);
+        uint256 depth = GameTree.depth((length + Tokens.LEAF_TOKENS - 1) / Tokens.LEAF_TOKENS);
+        _checkPath(GameTree.leaf(tokens), leaf, tokenProof, depth, IClaims(settlement).outputRootOf(turn.claimId));
         uint256 at = 4 * (token - from);
         return GameTree.leaf(tokens[at:at + 4]);
     }
@@ -535,20 +582,20 @@ contract DisputeGame is IDisputeGame {
         return units < most ? units : most;
     }
 
-    function _statement(Dispute storage d, State calldata s) private view returns (Statement memory x) {
-        Subject memory subject = IClaims(settlement).subjectOf(d.claimId);
+    function _statement(Turn memory turn, State calldata s) private view returns (Statement memory x) {
+        Subject memory subject = IClaims(settlement).subjectOf(turn.claimId);
         (x.programRoot, x.weightsRoot, x.weightLeaves, x.carried) =
             IModelRegistry(registry).commitmentsOf(subject.modelId);
-        x.programSteps = d.outputSteps;
+        x.programSteps = turn.side.outputSteps;
         x.traceRoot = subject.traceRoot;
-        x.blocks = d.promptLength + d.outputLength - 1;
+        x.blocks = subject.promptLength + subject.outputLength - 1;
         x.promptRoot = subject.promptRoot;
         x.promptLength = subject.promptLength;
         x.outputRoot = subject.outputRoot;
         x.outputLength = subject.outputLength;
         x.blockIndex = s.blockIndex;
         x.stepRoot = s.stepRoot;
-        x.blockSteps = uint32(_blockSteps(d, s.blockIndex));
+        x.blockSteps = uint32(_blockSteps(turn.side, s.blockIndex));
         x.step = s.step;
         x.d0 = s.d0;
         x.d1 = s.d1;

@@ -447,6 +447,16 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
         return _subject(claims[claimId]);
     }
 
+    /// @inheritdoc IClaims
+    function modelOf(bytes32 claimId) external view returns (bytes32 modelId) {
+        return requests[claims[claimId].requestId].modelId;
+    }
+
+    /// @inheritdoc IClaims
+    function outputRootOf(bytes32 claimId) external view returns (bytes32 outputRoot) {
+        return claims[claimId].outputRoot;
+    }
+
     // ------------------------------------------------------------------ inside
 
     function _subject(Claim storage c) private view returns (Subject memory) {

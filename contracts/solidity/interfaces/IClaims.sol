@@ -8,6 +8,9 @@ interface IClaims {
     /// False once the claim is final or rejected: its disputes are then void.
     function isPending(bytes32 claimId) external view returns (bool);
     function subjectOf(bytes32 claimId) external view returns (Subject memory);
+    // Two parts of it, for moves that need no more.
+    function modelOf(bytes32 claimId) external view returns (bytes32 modelId);
+    function outputRootOf(bytes32 claimId) external view returns (bytes32 outputRoot);
     /// Only the game, once for each dispute.
     function disputeResolved(bytes32 dispute, bool challengerWon) external;
 }
