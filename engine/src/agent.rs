@@ -310,7 +310,8 @@ impl Agent {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
-    /// Makes the next move of a dispute, if it is ours; takes the win if the other party is out of time.
+    /// Makes the next move of a dispute, if it is ours; takes the win if the other party is out of time. Calls the last step
+    /// only if it may `decide`: in a drill, a liar doesn't convict itself.
     ///
     /// # Errors
     /// The chain, the database, or no move.
@@ -320,6 +321,7 @@ impl Agent {
         dispute: &Dispute,
         claim: &Claim,
         own: &Arc<Player>,
+        decide: bool,
     ) -> Result<(), AgentError> {
         let id = dispute.dispute;
         let subject = subject(claim, own)?;
@@ -333,6 +335,7 @@ impl Agent {
         match next {
             Next::Over => Ok(()),
             Next::Wait => self.claim_timeout(party, id).await,
+            Next::Call { name: "step", .. } if !decide => Ok(()),
             Next::Call { name, number, data } => {
                 tracing::info!(dispute = %id, number, call = name, %party, "move");
                 let game = self.chain.deployment()?.game;

@@ -132,7 +132,9 @@ impl Provider {
             let claim = agent.store.claim(dispute.claim_id).map_err(AgentError::from)?;
             let Some(claim) = claim else { continue };
             let Some(player) = self.rerun(&claim).await? else { continue };
-            if let Err(error) = agent.play(Party::Defender, &dispute, &claim, &player).await {
+            let decide = self.policy.fault.is_none();
+            let played = agent.play(Party::Defender, &dispute, &claim, &player, decide).await;
+            if let Err(error) = played {
                 // One dispute's trouble must not keep the others waiting.
                 tracing::warn!(%error, dispute = %dispute.dispute, "no move");
             }

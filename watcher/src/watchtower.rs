@@ -193,7 +193,7 @@ impl Watchtower {
         }
         match self.rerun(facts).await? {
             Computed::Ready(own) => {
-                self.agent.play(Party::Challenger, dispute, &facts.claim, &own).await
+                self.agent.play(Party::Challenger, dispute, &facts.claim, &own, true).await
             }
             Computed::NotYet => Ok(()),
             Computed::Failed(error) => Err(error.into()),
