@@ -157,10 +157,12 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later without anybody changing anything. A process that runs
+    /// for long waits and goes on after such an error, and stops at any other: nodes have many words
+    /// for trouble, and all of them pass.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Rpc(error) => is_transient(error),
+            Self::Rpc(error) => !error.is_local_usage_error() && !error.is_unsupported_feature(),
             Self::Store(error) => error.is_retryable(),
             Self::NoBlock { .. } | Self::Moved { .. } => true,
             Self::NotMined { .. } | Self::FeeCap { .. } => true,

@@ -32,7 +32,8 @@ impl Chain {
             next = after;
         }
         events.sort_by_key(|e| (e.block, e.log_index));
-        events.dedup_by_key(|e| (e.block, e.log_index));
+        events.dedup();
+        one_branch(&events)?;
         Ok(events)
     }
 
@@ -107,6 +108,16 @@ impl Chain {
             _ => None,
         })
     }
+}
+
+/// A node that changes its mind while it answers may give two branches at once.
+fn one_branch(events: &[Logged]) -> Result<(), ChainError> {
+    for (a, b) in events.iter().zip(events.iter().skip(1)) {
+        if a.block == b.block && (a.block_hash != b.block_hash || a.log_index == b.log_index) {
+            return Err(ChainError::Moved { number: b.block });
+        }
+    }
+    Ok(())
 }
 
 /// Times of blocks, for nodes that don't put them into logs.

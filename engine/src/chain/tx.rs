@@ -311,7 +311,7 @@ fn classify(error: TransportError) -> Broadcast {
     if has(&["nonce too low", "nonce is too low", "old nonce", "oldnonce", "nonce has already"]) {
         return Broadcast::NonceTooLow;
     }
-    if has(&["replacement", "underpriced"]) {
+    if has(&["replacement"]) {
         return Broadcast::Underpriced;
     }
     // A gap before it, or a full pool, may close.

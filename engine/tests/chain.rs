@@ -1,0 +1,14 @@
+//! Chain client, store, follower and sender, on a chain in this process.
+
+#[path = "chain/connect.rs"]
+mod connect;
+#[path = "chain/follow.rs"]
+mod follow;
+#[path = "chain/proxy.rs"]
+mod proxy;
+#[path = "chain/send.rs"]
+mod send;
+#[path = "chain/store.rs"]
+mod store;
+#[path = "chain/world.rs"]
+mod world;
