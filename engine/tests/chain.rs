@@ -6,6 +6,8 @@ mod connect;
 mod follow;
 #[path = "chain/proxy.rs"]
 mod proxy;
+#[path = "chain/random.rs"]
+mod random;
 #[path = "chain/send.rs"]
 mod send;
 #[path = "chain/store.rs"]

@@ -2,12 +2,12 @@
 
 use alloy::primitives::{Address, U256};
 use refute_contracts::artifact::{Contract, deployed_bytecode};
-use refute_contracts::devnet::{DEV_KEYS, Devnet, DevnetConfig};
+use refute_contracts::devnet::DEV_KEYS;
 use refute_engine::chain::{Chain, ChainError, DeployParams, parse_key};
 use refute_engine::deploy::deploy;
 
 use crate::proxy::{Fault, Proxy};
-use crate::world::{World, party};
+use crate::world::{Node, World, party};
 
 #[tokio::test]
 async fn a_deployment_is_what_it_says() {
@@ -28,8 +28,8 @@ async fn a_deployment_is_what_it_says() {
 
 #[tokio::test]
 async fn parameters_that_a_constructor_refuses_are_named() {
-    let devnet = Devnet::start(DevnetConfig::default()).await.unwrap();
-    let chain = party(&devnet.url(), 0, None).await;
+    let node = Node::start().await;
+    let chain = party(&node.url(), 0, None).await;
     let free = DeployParams { challenger_burn_wei: U256::ZERO, ..DeployParams::default() };
     let error = deploy(&chain, &free).await.unwrap_err();
     assert!(error.to_string().contains("challengerBurn"), "{error}");
@@ -73,8 +73,8 @@ async fn a_node_that_stumbles_is_asked_again() {
 
 #[tokio::test]
 async fn a_node_that_is_down_is_given_up_on_in_time() {
-    let devnet = Devnet::start(DevnetConfig::default()).await.unwrap();
-    let proxy = Proxy::start(&devnet.url(), |method, _| match method {
+    let node = Node::start().await;
+    let proxy = Proxy::start(&node.url(), |method, _| match method {
         "eth_getBlockByNumber" => Fault::Lost,
         _ => Fault::None,
     })

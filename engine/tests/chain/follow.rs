@@ -6,16 +6,15 @@ use alloy::primitives::{B256, keccak256};
 use alloy::providers::Provider;
 use alloy::sol_types::SolValue;
 use refute_contracts::bindings::{ClaimStatus, RequestStatus};
-use refute_contracts::devnet::{Devnet, DevnetConfig};
 use refute_engine::chain::{ChainError, Event, Follower};
 use refute_engine::store::{Role, Store};
 use serde_json::{Value, json};
 
 use crate::proxy::{Fault, Proxy};
-use crate::world::{World, contents, party, revealed, sync};
+use crate::world::{Node, World, contents, party, revealed, sync};
 
 /// Compares everything that the store derived with the contracts' views.
-async fn check(world: &World, store: &Store) {
+pub(crate) async fn check(world: &World, store: &Store) {
     let settlement = world.provider.settlement().unwrap();
     let game = world.provider.game().unwrap();
     for claim in store.all_claims().unwrap() {
@@ -344,12 +343,12 @@ async fn a_chain_that_was_started_anew_is_named() {
     world.request(0).await;
     sync(&world.provider, &store).await.unwrap();
     // Another chain with the same contracts at the same addresses.
-    let devnet = Devnet::start(DevnetConfig::default()).await.unwrap();
-    let other = party(&devnet.url(), 0, None).await;
+    let node = Node::start().await;
+    let other = party(&node.url(), 0, None).await;
     let later = other.head().await.unwrap().timestamp_s + 1000;
     let mine: Value = other.provider().raw_request("evm_mine".into(), (later,)).await.unwrap();
     assert_eq!(mine, "0x0");
-    let other = World::on(devnet).await;
+    let other = World::on(node).await;
     assert_eq!(other.deployment.settlement, world.deployment.settlement);
     let error = sync(&other.provider, &store).await.unwrap_err();
     assert!(matches!(error, ChainError::Reset { number: 1, .. }), "{error}");

@@ -1,5 +1,6 @@
 //! The sender: every transaction once, through crashes, silence, rising fees and reorganizations.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alloy::primitives::U256;
@@ -20,6 +21,11 @@ const NEVER: SenderConfig =
 
 async fn submit(sender: &Sender, key: &str, call: &Call) -> Outcome {
     sender.submit(key, call.to.unwrap(), call.data.clone(), call.value_wei).await.unwrap()
+}
+
+/// Some nodes mine at once, others a moment later.
+async fn settle(sender: &Sender, key: &str, call: &Call) -> Outcome {
+    sender.submit_and_wait(key, call, Duration::from_secs(20)).await.unwrap()
 }
 
 async fn nonce(chain: &Chain) -> u64 {
@@ -44,9 +50,9 @@ async fn asking_twice_sends_once() {
     let store = world.store("db", &world.requester);
     let sender = requester(&world, &store, NEVER);
     let call = world.request_call(0);
-    let first = mined(submit(&sender, "request:0", &call).await);
+    let first = mined(settle(&sender, "request:0", &call).await);
     assert!(first.success);
-    assert_eq!(mined(submit(&sender, "request:0", &call).await), first);
+    assert_eq!(mined(settle(&sender, "request:0", &call).await), first);
     assert_eq!(nonce(&world.requester).await, 1);
     assert_eq!(sender.outcome("request:0").unwrap(), Some(Outcome::Mined(first)));
     assert_eq!(sender.outcome("request:1").unwrap(), None);
@@ -57,7 +63,7 @@ async fn asking_twice_sends_once() {
         .await
         .unwrap_err();
     assert!(matches!(error, ChainError::KeyReused { .. }));
-    let second = mined(submit(&sender, "request:1", &other).await);
+    let second = mined(settle(&sender, "request:1", &other).await);
     let costs = store.costs("request:").unwrap();
     assert_eq!(costs.transactions, 2);
     assert_eq!(costs.gas_used, first.gas_used + second.gas_used);
@@ -88,7 +94,7 @@ async fn what_would_fail_is_not_sent() {
     // Once it would succeed, the same name works.
     world.pass_time(u64::from(world.deployment.parameters.claim_s) + 1).await;
     world.release(request_id).await;
-    assert!(mined(submit(&sender, "accept", &world.accept_call(request_id)).await).success);
+    assert!(mined(settle(&sender, "accept", &world.accept_call(request_id)).await).success);
 }
 
 #[tokio::test]
@@ -116,11 +122,39 @@ async fn a_crash_around_the_broadcast_changes_nothing() {
             Fault::AnswerLost => assert_eq!(report.mined.len(), 1),
             _ => assert_eq!((report.mined.len(), report.pending), (0, 1)),
         }
-        let mined = mined(submit(&sender, "request", &call).await);
+        let mined = mined(settle(&sender, "request", &call).await);
         assert_eq!((mined.hash, mined.success), (hash, true));
         assert_eq!(nonce(&world.requester).await, before + 1);
         assert_eq!(sender.tick().await.unwrap().pending, 0);
     }
+}
+
+#[tokio::test]
+async fn what_is_broadcast_is_in_the_database_already() {
+    let world = World::new().await;
+    let path = world.folder.path().join("db");
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&written);
+    let proxy = Proxy::start(&world.url, move |method, params| {
+        if method == "eth_sendRawTransaction" {
+            let store = Store::read(&path).unwrap();
+            let newest = store.attempts("request").unwrap().pop().unwrap();
+            assert_eq!(params[0], serde_json::json!(newest.raw));
+            seen.lock().unwrap().push(newest.hash);
+        }
+        Fault::None
+    })
+    .await;
+    let chain = party(&proxy.url, 3, Some(world.deployment.clone())).await;
+    let store = world.store("db", &chain);
+    let sender = Sender::new(chain, store.clone(), NOW);
+    world.rpc("evm_setAutomine", (false,)).await;
+    submit(&sender, "request", &world.request_call(0)).await;
+    sender.tick().await.unwrap();
+    let attempts: Vec<_> =
+        store.attempts("request").unwrap().iter().map(|attempt| attempt.hash).collect();
+    assert_eq!(attempts.len(), 2);
+    assert_eq!(*written.lock().unwrap(), attempts);
 }
 
 #[tokio::test]
@@ -141,9 +175,7 @@ async fn nonces_follow_each_other_while_nothing_is_mined() {
     assert_eq!((report.mined.len(), report.pending), (5, 0));
     assert!(report.mined.iter().all(|(_, mined)| mined.success));
     world.rpc("evm_setAutomine", (true,)).await;
-    let wait = Duration::from_secs(5);
-    let call = world.request_call(5);
-    mined(sender.submit_and_wait("r5", &call, wait).await.unwrap());
+    mined(settle(&sender, "r5", &world.request_call(5)).await);
 }
 
 #[tokio::test]
@@ -161,7 +193,7 @@ async fn a_fee_is_raised_until_it_is_mined() {
         let [old, new] = [&attempts[bumps - 1], &attempts[bumps]];
         assert!(new.max_fee_wei * 8 > old.max_fee_wei * 9);
         assert!(new.tip_wei * 8 > old.tip_wei * 9);
-        assert_eq!(store.transaction("request").unwrap().unwrap().sent_at_s.is_some(), true);
+        assert!(store.transaction("request").unwrap().unwrap().sent_at_s.is_some());
     }
     let newest = store.attempts("request").unwrap().pop().unwrap();
     world.rpc("evm_mine", ()).await;
@@ -198,7 +230,7 @@ async fn a_transaction_whose_block_is_gone_is_pending_again() {
         let sender = requester(&world, &store, NEVER);
         let snapshot = world.snapshot().await;
         let call = world.request_call(0);
-        let first = mined(submit(&sender, "request", &call).await);
+        let first = mined(settle(&sender, "request", &call).await);
         sync(&world.requester, &store).await.unwrap();
         world.revert(&snapshot).await;
         world.pass_time(5).await;
@@ -280,7 +312,7 @@ async fn a_gap_of_nonces_is_filled() {
     let snapshot = world.snapshot().await;
     world.request(0).await;
     world.request(1).await;
-    let first = mined(submit(&sender, "request", &world.request_call(2)).await);
+    let first = mined(settle(&sender, "request", &world.request_call(2)).await);
     assert_eq!(store.transaction("request").unwrap().unwrap().nonce, 2);
     // Others' transactions go with their blocks, and don't come back.
     world.revert(&snapshot).await;
@@ -306,7 +338,7 @@ async fn other_content_replaces_what_is_not_mined() {
     submit(&sender, "move:1", &world.request_call(1)).await;
     assert_eq!(store.attempts("move:1").unwrap().len(), 2);
     world.rpc("evm_mine", ()).await;
-    assert!(mined(submit(&sender, "move:1", &world.request_call(1)).await).success);
+    assert!(mined(settle(&sender, "move:1", &world.request_call(1)).await).success);
     assert_eq!(nonce(&world.requester).await, 1);
     sync(&world.requester, &store).await.unwrap();
     let all = store.requests_of(world.requester.address().unwrap()).unwrap();
@@ -326,15 +358,15 @@ async fn a_reverted_transaction_is_sent_again_once_it_would_succeed() {
     submit(&sender, "accept", &world.accept_call(request_id)).await;
     world.rpc("evm_mine", (deadline_s + 1,)).await;
     world.rpc("evm_setAutomine", (true,)).await;
-    let reverted = mined(submit(&sender, "accept", &world.accept_call(request_id)).await);
+    let reverted = mined(settle(&sender, "accept", &world.accept_call(request_id)).await);
     assert!(!reverted.success);
     // Asking again does not help, and costs nothing.
     let before = nonce(&world.provider).await;
-    assert_eq!(mined(submit(&sender, "accept", &world.accept_call(request_id)).await), reverted);
+    assert_eq!(mined(settle(&sender, "accept", &world.accept_call(request_id)).await), reverted);
     assert_eq!(nonce(&world.provider).await, before);
     // With other content it does.
     let second = world.request(1).await;
-    assert!(mined(submit(&sender, "accept", &world.accept_call(second)).await).success);
+    assert!(mined(settle(&sender, "accept", &world.accept_call(second)).await).success);
     let costs = store.costs("accept").unwrap();
     assert_eq!(costs.transactions, 2);
 }
@@ -351,7 +383,7 @@ async fn a_node_that_refuses_spends_nothing() {
     let outcome = submit(&sender, "request", &call).await;
     assert_eq!(outcome, Outcome::Failed { reason: "intrinsic gas too low".to_owned() });
     assert_eq!(store.transaction("request").unwrap(), None);
-    assert!(mined(submit(&sender, "request", &call).await).success);
+    assert!(mined(settle(&sender, "request", &call).await).success);
 }
 
 #[tokio::test]

@@ -1,12 +1,14 @@
 //! A devnet with the contracts, three parties, and the contracts' functions as one-liners.
 
+use std::process::{Child, Command, Stdio};
+
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::Provider;
 use alloy::sol_types::{SolCall, SolValue};
 use refute_contracts::bindings::IDisputeGame as G;
 use refute_contracts::bindings::IInferenceSettlement as S;
 use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, State};
-use refute_contracts::devnet::{DEV_KEYS, Devnet, DevnetConfig};
+use refute_contracts::devnet::{DEV_ADDRESSES, DEV_KEYS, Devnet, DevnetConfig};
 use refute_engine::chain::{
     Call, Chain, ChainError, DeployParams, Deployment, Event, Follower, Receipt, SyncReport,
     parse_key,
@@ -16,8 +18,52 @@ use refute_engine::store::{Binding, Store};
 
 pub(crate) const FEE_WEI: u64 = 1000;
 
+/// Where anvil is. With it, the same tests run on anvil instead of the devnet.
+const ANVIL_VARIABLE: &str = "REFUTE_ANVIL";
+
+/// A chain of its own for every test.
+pub(crate) enum Node {
+    Devnet(Devnet),
+    Anvil(Child, u16),
+}
+
+impl Node {
+    pub(crate) async fn start() -> Self {
+        let Ok(anvil) = std::env::var(ANVIL_VARIABLE) else {
+            return Self::Devnet(Devnet::start(DevnetConfig::default()).await.unwrap());
+        };
+        // A port that was free a moment ago; anvil itself can't be asked for any.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new(anvil);
+        command.args(["--silent", "--port", &port.to_string()]);
+        let node = Self::Anvil(command.stdout(Stdio::null()).spawn().unwrap(), port);
+        for _ in 0..200 {
+            if Chain::connect(&node.url(), None, None).await.is_ok() {
+                return node;
+            }
+        }
+        panic!("anvil does not answer");
+    }
+
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Devnet(devnet) => devnet.url(),
+            Self::Anvil(_, port) => format!("http://127.0.0.1:{port}"),
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Self::Anvil(child, _) = self {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 pub(crate) struct World {
-    _devnet: Devnet,
+    _node: Node,
     pub(crate) url: String,
     pub(crate) deployment: Deployment,
     pub(crate) provider: Chain,
@@ -35,12 +81,12 @@ pub(crate) async fn party(url: &str, index: usize, deployment: Option<Deployment
 
 impl World {
     pub(crate) async fn new() -> Self {
-        Self::on(Devnet::start(DevnetConfig::default()).await.unwrap()).await
+        Self::on(Node::start().await).await
     }
 
     /// The contracts on a new chain, at the same addresses as on any other.
-    pub(crate) async fn on(devnet: Devnet) -> Self {
-        let url = devnet.url();
+    pub(crate) async fn on(node: Node) -> Self {
+        let url = node.url();
         let deployer = party(&url, 0, None).await;
         let deployment = deploy(&deployer, &DeployParams::default()).await.unwrap();
         let of = |index| party(&url, index, Some(deployment.clone()));
@@ -50,7 +96,7 @@ impl World {
         let call = R::registerCall { model }.abi_encode();
         provider.transact(&Call::new(deployment.registry, call)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { _devnet: devnet, url, deployment, provider, challenger, requester, model_id, folder }
+        Self { _node: node, url, deployment, provider, challenger, requester, model_id, folder }
     }
 
     pub(crate) fn binding(&self, of: &Chain) -> Binding {
@@ -96,15 +142,6 @@ impl World {
     pub(crate) async fn pass_time(&self, seconds: u64) {
         let head = self.provider.head().await.unwrap();
         self.rpc("evm_mine", (head.timestamp_s + seconds,)).await;
-    }
-
-    async fn on_settlement(&self, who: &Chain, call: impl SolCall, wei: U256) -> Receipt {
-        let call = Call::new(self.deployment.settlement, call.abi_encode()).with_value(wei);
-        who.transact(&call).await.unwrap()
-    }
-
-    pub(crate) async fn on_game(&self, who: &Chain, call: impl SolCall) -> Receipt {
-        who.transact(&Call::new(self.deployment.game, call.abi_encode())).await.unwrap()
     }
 
     /// The event of a transaction that `pick` finds.
@@ -153,23 +190,30 @@ impl World {
         self.provider.transact(&self.accept_call(request_id)).await.unwrap()
     }
 
+    pub(crate) fn settle(&self, call: impl SolCall) -> Call {
+        Call::new(self.deployment.settlement, call.abi_encode())
+    }
+
     pub(crate) async fn release(&self, request_id: B256) {
-        let call = S::releaseCall { requestId: request_id };
-        self.on_settlement(&self.requester, call, U256::ZERO).await;
+        let call = self.settle(S::releaseCall { requestId: request_id });
+        self.requester.transact(&call).await.unwrap();
     }
 
     pub(crate) async fn cancel(&self, request_id: B256) {
-        let call = S::cancelCall { requestId: request_id };
-        self.on_settlement(&self.requester, call, U256::ZERO).await;
+        let call = self.settle(S::cancelCall { requestId: request_id });
+        self.requester.transact(&call).await.unwrap();
     }
 
-    pub(crate) async fn claim(&self, request_id: B256) -> B256 {
-        let call = S::claimCall {
+    pub(crate) fn claim_call(&self, request_id: B256) -> Call {
+        self.settle(S::claimCall {
             requestId: request_id,
             output: tokens(&[9]),
             traceRoot: node(block_root(0), block_root(1)),
-        };
-        let receipt = self.on_settlement(&self.provider, call, U256::ZERO).await;
+        })
+    }
+
+    pub(crate) async fn claim(&self, request_id: B256) -> B256 {
+        let receipt = self.provider.transact(&self.claim_call(request_id)).await.unwrap();
         let pick = |event| match event {
             Event::Claimed(e) => Some(e.claimId),
             _ => None,
@@ -177,11 +221,15 @@ impl World {
         self.said(&receipt, pick).await
     }
 
+    pub(crate) fn challenge_call(&self, claim_id: B256) -> Call {
+        let payee = Address::repeat_byte(0xcc);
+        self.settle(S::challengeCall { claimId: claim_id, payee })
+            .with_value(self.deployment.parameters.challenger_bond_wei)
+    }
+
     /// The dispute and its first state.
     pub(crate) async fn challenge(&self, claim_id: B256) -> (B256, State) {
-        let call = S::challengeCall { claimId: claim_id, payee: Address::repeat_byte(0xcc) };
-        let bond = self.deployment.parameters.challenger_bond_wei;
-        let receipt = self.on_settlement(&self.challenger, call, bond).await;
+        let receipt = self.challenger.transact(&self.challenge_call(claim_id)).await.unwrap();
         let pick = |event| match event {
             Event::DisputeOpened(e) => Some((e.dispute, e.initial)),
             _ => None,
@@ -201,29 +249,43 @@ impl World {
         revealed(state)
     }
 
+    pub(crate) fn choose_call(&self, state: &State, child: u32) -> Call {
+        let path = vec![block_root(1 - child)];
+        let call = G::chooseCall { s: state.clone(), child, hash: block_root(child), path };
+        Call::new(self.deployment.game, call.abi_encode())
+    }
+
     /// The challenger picks a block.
     pub(crate) async fn choose(&self, state: &State, child: u32) {
-        let sibling = block_root(1 - child);
-        let (s, hash) = (state.clone(), block_root(child));
-        self.on_game(&self.challenger, G::chooseCall { s, child, hash, path: vec![sibling] }).await;
+        self.challenger.transact(&self.choose_call(state, child)).await.unwrap();
+    }
+
+    pub(crate) fn timeout_call(&self, dispute: B256) -> Call {
+        Call::new(self.deployment.game, G::timeoutCall { dispute }.abi_encode())
     }
 
     pub(crate) async fn timeout(&self, dispute: B256) {
         let parameters = &self.deployment.parameters;
         let wait_s = parameters.clock_s + parameters.min_response_s + 1;
         self.pass_time(wait_s.into()).await;
-        self.on_game(&self.requester, G::timeoutCall { dispute }).await;
+        self.requester.transact(&self.timeout_call(dispute)).await.unwrap();
+    }
+
+    pub(crate) fn settle_reward_call(&self, claim_id: B256) -> Call {
+        self.settle(S::settleRewardCall { claimId: claim_id, limit: 10 })
     }
 
     pub(crate) async fn settle_reward(&self, claim_id: B256) {
-        let call = S::settleRewardCall { claimId: claim_id, limit: 10 };
-        self.on_settlement(&self.requester, call, U256::ZERO).await;
+        self.requester.transact(&self.settle_reward_call(claim_id)).await.unwrap();
+    }
+
+    pub(crate) fn finalize_call(&self, claim_id: B256) -> Call {
+        self.settle(S::finalizeCall { claimId: claim_id })
     }
 
     pub(crate) async fn finalize(&self, claim_id: B256) {
         self.pass_time(self.deployment.parameters.window_s.into()).await;
-        let call = S::finalizeCall { claimId: claim_id };
-        self.on_settlement(&self.requester, call, U256::ZERO).await;
+        self.requester.transact(&self.finalize_call(claim_id)).await.unwrap();
     }
 
     /// A request, a claim, a dispute, a reveal, a choice, and the defender's silence.
@@ -246,20 +308,14 @@ pub(crate) async fn sync(chain: &Chain, store: &Store) -> Result<SyncReport, Cha
 /// Everything that a store knows of the chain, to compare with another one.
 pub(crate) fn contents(store: &Store) -> String {
     let claims = store.all_claims().unwrap();
-    let requests: Vec<_> =
-        claims.iter().map(|claim| store.request(claim.request_id).unwrap()).collect();
+    let requests = store.requests_of(DEV_ADDRESSES[3]).unwrap();
     let disputes = store.all_disputes().unwrap();
-    let events: Vec<_> = claims
+    let events: Vec<_> = requests
         .iter()
-        .map(|claim| store.request_events(claim.request_id).unwrap())
+        .map(|request| store.request_events(request.request_id).unwrap())
         .chain(disputes.iter().map(|d| store.dispute_events(d.dispute).unwrap()))
         .collect();
-    let open = store.open_requests(&[store_model()], 0).unwrap();
-    format!("{claims:#?}\n{requests:#?}\n{disputes:#?}\n{events:#?}\n{open:#?}")
-}
-
-fn store_model() -> B256 {
-    keccak256(model().abi_encode_params())
+    format!("{claims:#?}\n{requests:#?}\n{disputes:#?}\n{events:#?}")
 }
 
 pub(crate) fn tokens(ids: &[u32]) -> Bytes {

@@ -46,14 +46,18 @@ impl Sender {
             return Ok(());
         }
         let from = head.number.saturating_sub(REORG_BLOCKS);
-        for tx in self.store.mined_transactions(from)? {
-            let Some(mined) = tx.mined else { continue };
+        let mined = |tx: Transaction| tx.mined.map(|mined| (mined, tx.key));
+        let mut found: Vec<_> =
+            self.store.mined_transactions(from)?.into_iter().filter_map(mined).collect();
+        found.sort_by_key(|(mined, _)| std::cmp::Reverse(mined.block));
+        for (mined, key) in found {
             let block = self.chain.header(mined.block).await?;
             if block.is_some_and(|block| block.hash == mined.block_hash) {
-                continue;
+                // What is below a block of the chain is on the chain too.
+                break;
             }
-            tracing::warn!(tx = tx.key, block = mined.block, "its block is gone: pending again");
-            self.store.set_mined(&tx.key, None)?;
+            tracing::warn!(tx = key, block = mined.block, "its block is gone: pending again");
+            self.store.set_mined(&key, None)?;
         }
         state.checked = Some(head.hash);
         Ok(())
