@@ -2,5 +2,7 @@
 
 /// Whole disputes on the embedded EVM.
 mod dispute;
+/// Every op in Rust against the contract.
+mod parity;
 /// The real model, disputed on the embedded EVM.
 mod real;

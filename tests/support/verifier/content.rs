@@ -136,11 +136,12 @@ impl Tensor {
 
     /// A tensor made up from a seed, in this style.
     pub fn styled(random: &mut Random, values: u64, width: u32, shifts: u32, style: Style) -> Self {
-        let shift_style = match random.below(5) {
+        let shift_style = match random.below(6) {
             0 => Style::Any,
             1 => Style::Constant(random.below(256)),
             2 => Style::Extreme,
-            _ => Style::Below(24),
+            3 => Style::Below(24),
+            _ => Style::Below(6),
         };
         let source = Source::Drawn { seed: random.bits(), values: style, shifts: shift_style };
         Self { values, width, shifts, source }
@@ -285,6 +286,12 @@ impl Matrix {
         };
         let source = Stored::Drawn { seed: random.bits(), weights };
         Self { base, format, rows, cols, source }
+    }
+
+    /// A row of I32 values in this style.
+    pub fn integers(random: &mut Random, base: u32, cols: u32, style: Style) -> Self {
+        let source = Stored::Drawn { seed: random.bits(), weights: Weights::Integers(style) };
+        Self { base, format: Format::I32, rows: 1, cols, source }
     }
 
     /// A matrix that is known byte for byte.

@@ -121,13 +121,12 @@ impl World {
         }
         let seed = self.seed;
         let s = &mut self.statement;
-        let lengths = self.steps.iter().map(|(step, t)| (*step, t.leaves())).collect();
-        let tensors = trees(steps, |step| lengths_of(&lengths, step), seed ^ 1);
+        let tensors = trees(steps, |step| self.steps[&step].leaves(), seed ^ 1);
         let roots = tensors.iter().map(|(step, tree)| (u32::from(*step), tree.root()));
         let step_tree = Sparse::new(s.blockSteps, roots.collect(), seed ^ 2);
 
-        let lengths = self.carried.iter().map(|(i, c)| (*i, c.at(0).leaves())).collect();
-        let rows = trees(carried, |(_, index)| lengths_of(&lengths, index), seed ^ 3);
+        let row_leaves = |(t, index)| self.carried[&index].at(t).leaves();
+        let rows = trees(carried, row_leaves, seed ^ 3);
         let mut blocks = Forest::new();
         rows.iter().for_each(|(&(t, index), row)| put(&mut blocks, t, index, row.root()));
         let blocks = trees(blocks, |_| s.carried, seed ^ 4);
@@ -181,10 +180,6 @@ type Forest<K> = BTreeMap<K, BTreeMap<u32, B256>>;
 
 fn put<K: Ord>(forest: &mut Forest<K>, tree: K, leaf: u32, hash: B256) {
     forest.entry(tree).or_default().insert(leaf, hash);
-}
-
-fn lengths_of<K: Ord>(lengths: &BTreeMap<K, u32>, key: K) -> u32 {
-    *lengths.get(&key).expect("a tensor of this world")
 }
 
 fn trees<K: Ord + Copy>(
