@@ -148,8 +148,11 @@ library Toy {
         data = new bytes(byteLengthOf(step));
         for (uint32 i = 0; i < elements; ++i) {
             uint32 bits = uint32(int32(value(lie, blockIndex, step, i)));
-            for (uint256 j = 0; j < 4; ++j) {
-                data[4 * i + j] = bytes1(uint8(bits >> (8 * j)));
+            bits = (bits >> 24) | ((bits >> 8) & 0xff00) | ((bits << 8) & 0xff0000) | (bits << 24);
+            assembly ("memory-safe") {
+                // Four bytes; the 28 behind them stay as they were, also where they are not the tensor's any more.
+                let at := add(add(data, 32), shl(2, i))
+                mstore(at, or(shl(224, bits), shr(32, shl(32, mload(at)))))
             }
         }
     }

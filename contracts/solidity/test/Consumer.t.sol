@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IInferenceSettlement} from "../interfaces/IInferenceSettlement.sol";
+import {Player} from "./support/Player.sol";
+import {Lie, Toy} from "./support/Toy.sol";
+
+/// The consumer of contracts/README.md.
+contract Consumer {
+    IInferenceSettlement immutable settlement;
+    bytes32 immutable modelId;
+    bytes32 public requestId;
+    bytes public used;
+
+    constructor(IInferenceSettlement settlement_, bytes32 modelId_) {
+        (settlement, modelId) = (settlement_, modelId_);
+    }
+
+    function ask(bytes calldata prompt, uint256 nonce) external payable {
+        uint64 deadline = uint64(block.timestamp + 1 days);
+        requestId = settlement.request{value: msg.value}(modelId, prompt, 4, deadline, nonce);
+    }
+
+    function use(bytes calldata output) external {
+        require(settlement.isFinalOutput(requestId, output));
+        used = output;
+    }
+
+    function giveUp() external {
+        settlement.cancel(requestId);
+    }
+
+    receive() external payable {}
+}
+
+/// An integrator's view: it uses what is final, and nothing else.
+contract ConsumerTest is Player {
+    Consumer private consumer;
+    bytes private output;
+
+    function setUp() public override {
+        super.setUp();
+        consumer = new Consumer(settlement, modelId);
+        consumer.ask{value: FEE}(Toy.prompt(PROMPT), 1);
+        Lie memory none;
+        output = Toy.output(none, PROMPT, OUTPUT);
+    }
+
+    function test_use_beforeFinality_reverts() public {
+        bytes32 requestId = consumer.requestId();
+        vm.expectRevert();
+        consumer.use(output);
+        _accept(requestId);
+        Lie memory none;
+        bytes32 claimId = _claim(requestId, none);
+        vm.expectRevert();
+        consumer.use(output);
+        vm.warp(START + WINDOW_S);
+        vm.expectRevert();
+        consumer.use(output);
+        settlement.finalize(claimId);
+        bytes memory other = bytes.concat(output);
+        other[0] ^= 0x01;
+        vm.expectRevert();
+        consumer.use(other);
+        consumer.use(output);
+        assertEq(keccak256(consumer.used()), keccak256(output), "the tokens");
+    }
+
+    function test_cancel_feeComesBack() public {
+        consumer.giveUp();
+        settlement.withdraw(address(consumer));
+        assertEq(address(consumer).balance, FEE, "fee");
+    }
+}
