@@ -102,21 +102,8 @@ pub enum ChainError {
         number: u64,
     },
     /// None of the blocks that the database knows is on the chain any more.
-    #[error(
-        "this is not the chain that {database} followed: block {number} was {expected}{}. If the \
-         devnet was restarted, delete that file and run `refute deploy` again; else check --rpc",
-        .found.map_or(", and does not exist now".to_owned(), |hash| format!(", and is {hash} now"))
-    )]
-    Reset {
-        /// The database's file.
-        database: String,
-        /// The oldest block that was looked at.
-        number: u64,
-        /// Its hash in the database.
-        expected: B256,
-        /// Its hash on the chain.
-        found: Option<B256>,
-    },
+    #[error(transparent)]
+    Reset(#[from] Box<ChainReset>),
     /// A transaction was refused by the node, or reverted when it was tried.
     #[error("the transaction would fail: {reason}")]
     Refused {
@@ -154,6 +141,24 @@ pub enum ChainError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// The chain is another one than before, as when a devnet was started anew.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "this is not the chain that {database} followed: block {number} was {expected}{}. If the devnet \
+     was restarted, delete that file and run `refute deploy` again; else check --rpc",
+    .found.map_or(", and does not exist now".to_owned(), |hash| format!(", and is {hash} now"))
+)]
+pub struct ChainReset {
+    /// The database's file.
+    pub database: String,
+    /// The oldest block that was looked at.
+    pub number: u64,
+    /// Its hash in the database.
+    pub expected: B256,
+    /// Its hash on the chain.
+    pub found: Option<B256>,
 }
 
 impl ChainError {

@@ -1,6 +1,6 @@
 //! Copies what the contracts say into the store, block by block, and undoes it where the chain does.
 
-use super::{Chain, ChainError, Head, Logged};
+use super::{Chain, ChainError, ChainReset, Head, Logged};
 use crate::store::{Checkpoint, Store};
 
 /// Blocks per step: one SQL transaction each.
@@ -145,12 +145,12 @@ async fn reorganized(chain: &Chain, store: &Store, head: &Head) -> Result<Option
         (Some(ancestor), _) => Ok(Some(ancestor.number)),
         (None, oldest) => {
             let oldest = oldest.unwrap_or(&cursor);
-            Err(ChainError::Reset {
+            Err(ChainError::from(Box::new(ChainReset {
                 database: store.path().display().to_string(),
                 number: oldest.number,
                 expected: oldest.hash,
                 found: chain.header(oldest.number).await?.map(|head| head.hash),
-            })
+            })))
         }
     }
 }

@@ -17,7 +17,7 @@ mod tx;
 
 pub use client::{Chain, Game, Head, Registry, Settlement};
 pub use deployment::{DeployParams, Deployment};
-pub use error::ChainError;
+pub use error::{ChainError, ChainReset};
 pub use event::{Event, EventError, Logged, Moved, Origin};
 pub use follower::{Follower, SyncReport};
 pub use key::{KeyError, parse_key};
