@@ -108,8 +108,9 @@ impl Provider {
     /// # Errors
     /// The first thing that fails; the next look tries again.
     pub async fn tick(&mut self) -> Result<(), ProviderError> {
-        let report = self.agent.sync().await?;
-        let now_s = report.head.timestamp_s;
+        self.agent.sync().await?;
+        // The next block's time: a chain that makes blocks only for transactions stands still otherwise.
+        let now_s = self.agent.chain.now_s().await.map_err(AgentError::from)?;
         self.agent.register_models().await?;
         self.defend().await?;
         self.claim().await?;

@@ -73,9 +73,10 @@ impl Watchtower {
     /// # Errors
     /// The chain or the database; one claim's trouble is logged and doesn't keep the others waiting.
     pub async fn tick(&mut self) -> Result<(), AgentError> {
-        let report = self.agent.sync().await?;
+        self.agent.sync().await?;
+        let now_s = self.agent.chain.now_s().await?;
         let (models, me) = (self.agent.model_ids(), self.agent.address());
-        let facts = scanner::scan(&self.agent.store, me, &models, report.head.timestamp_s)?;
+        let facts = scanner::scan(&self.agent.store, me, &models, now_s)?;
         let mut checking = 0;
         let mut needed = HashSet::new();
         for facts in &facts {
