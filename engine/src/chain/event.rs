@@ -59,7 +59,7 @@ macro_rules! events {
             /// Decodes a log of this origin.
             ///
             /// # Errors
-            /// Logs that aren't an event of this contract, to the byte.
+            /// Logs that aren't an event of this contract.
             pub fn decode(
                 origin: Origin,
                 topics: &[B256],
@@ -204,7 +204,9 @@ mod tests {
             Event::decode(Origin::Game, log.topics(), &log.data),
             Err(EventError::Unknown(Some(_)))
         ));
-        for cut in 0..log.data.len() {
+        // The zeros that pad the last bytes to a word may be missing; nothing else may.
+        let padding = 32 - 37 % 32;
+        for cut in 0..log.data.len() - padding {
             assert!(Event::decode(origin, log.topics(), &log.data[..cut]).is_err(), "{cut}");
         }
         assert!(Event::decode(origin, &log.topics()[..2], &log.data).is_err());
