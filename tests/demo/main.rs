@@ -35,7 +35,7 @@ struct Arguments {
     #[arg(long, default_value = "41:blk.12.ffn_down:7")]
     fault: FaultSpec,
     /// What it is asked
-    #[arg(long, default_value = "Which planet is the largest in the solar system?")]
+    #[arg(long, default_value = "How many days are in a week?")]
     prompt: String,
     /// Longest answers, tokens
     #[arg(long, default_value_t = 24)]
