@@ -1,18 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IClaims} from "./interfaces/IClaims.sol";
-import {IDisputeGame, Subject} from "./interfaces/IDisputeGame.sol";
-import {ClaimStatus, IInferenceSettlement, RequestStatus} from "./interfaces/IInferenceSettlement.sol";
+import {IDisputeGame} from "./interfaces/IDisputeGame.sol";
+import {
+    ClaimStatus,
+    IInferenceSettlement,
+    RequestStatus
+} from "./interfaces/IInferenceSettlement.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+import {Ledger} from "./libraries/Ledger.sol";
+import {Records} from "./libraries/Records.sol";
 import {Tokens} from "./libraries/Tokens.sol";
 
 /// Requests, claims and the money. No owner, no upgrade, no parameter that changes.
 ///
-/// Everything that is paid out is first a credit, and leaves by `withdraw`: no payee can stop a claim from being decided. What is
-/// burned is a credit of an address that nobody has a key for. So, ether that was forced in aside, the balance is at every moment
-/// credits + fees of undecided requests + bonds of acceptances, pending claims and unsettled disputes, to the wei.
-contract InferenceSettlement is IInferenceSettlement, IClaims {
+/// Ether that was forced in aside, the balance is at every moment credits + fees of undecided
+/// requests + bonds of acceptances and pending claims + unpaid rewards + bonds of unsettled
+/// disputes, to the wei.
+contract InferenceSettlement is Records, Ledger {
     /// Amounts in wei, times in seconds. Fixed for ever.
     struct Terms {
         uint256 providerBond;
@@ -24,51 +29,10 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
         uint32 claimS; // from the acceptance to the last moment of the claim
     }
 
-    struct Request {
-        address requester;
-        uint32 promptLength; // tokens
-        uint32 maxOutput; // tokens
-        RequestStatus status;
-        bytes32 modelId;
-        bytes32 promptRoot;
-        uint128 fee; // wei
-        uint64 deadline; // s
-        uint64 claimBy; // s
-        address provider;
-        uint32 acceptances; // so far; tells the claims of a reopened request apart
-        address providerPayee;
-        bytes32 claimId;
-    }
-
-    struct Claim {
-        bytes32 requestId;
-        bytes32 traceRoot;
-        bytes32 outputRoot;
-        address provider;
-        uint32 outputLength; // tokens
-        uint64 claimedAt; // s
-        address providerPayee;
-        // What changes: one slot.
-        uint64 windowEnd; // s
-        uint64 rejectedAt; // s
-        uint32 openDisputes;
-        uint32 disputes;
-        uint32 rewardCursor; // disputes before it can't have the reward
-        ClaimStatus status;
-        bool rewarded;
-    }
-
-    struct Bond {
-        bytes32 claimId;
-        address payee;
-        bool settled; // credited or forfeited
-    }
-
     error BadTerms(string what);
     error WrongValue(uint256 expected, uint256 given);
     error ZeroPayee();
     error RequestExists(bytes32 requestId);
-    error WrongRequestStatus(RequestStatus status);
     error WrongClaimStatus(ClaimStatus status);
     error OnlyRequester(address requester);
     error OnlyProvider(address provider);
@@ -85,10 +49,6 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
     /// One dispute for each claim, challenger and payee: ids are content.
     error AlreadyChallenged(bytes32 dispute);
     error NoSuchDispute(bytes32 dispute);
-    error PaymentFailed(address payee);
-
-    /// Where burned coins go: nobody has a key for it.
-    address public constant BURN = 0x000000000000000000000000000000000000dEaD;
 
     /// @inheritdoc IInferenceSettlement
     uint256 public immutable PROVIDER_BOND;
@@ -109,25 +69,27 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
     /// @inheritdoc IInferenceSettlement
     address public immutable game;
 
-    mapping(bytes32 requestId => Request) private requests;
-    mapping(bytes32 claimId => Claim) private claims;
-    mapping(bytes32 dispute => Bond) private bonds;
-    mapping(bytes32 claimId => mapping(uint32 index => bytes32 dispute)) private disputesOf;
-    mapping(address payee => uint256) private credits;
-
-    /// The game is deployed first, with this contract's future address; a pair that doesn't match is refused.
+    /// The game is deployed first, with this contract's future address; a pair that doesn't match
+    /// is refused.
     constructor(address registry_, address game_, Terms memory t) {
         if (registry_.code.length == 0) revert BadTerms("registry");
         if (IDisputeGame(game_).settlement() != address(this)) revert BadTerms("game");
         if (IDisputeGame(game_).registry() != registry_) revert BadTerms("registry");
-        if (t.providerBond == 0 || t.providerBond > type(uint128).max) revert BadTerms("providerBond");
-        // Burn at least half, so that a provider that convicts itself loses; leave something, so that somebody convicts it.
+        if (t.providerBond == 0 || t.providerBond > type(uint128).max) {
+            revert BadTerms("providerBond");
+        }
+        // Burn at least half, so that a provider that convicts itself loses; leave something, so
+        // that somebody convicts it.
         if (t.providerBurn >= t.providerBond) revert BadTerms("providerBurn");
         if (2 * t.providerBurn < t.providerBond) revert BadTerms("providerBurn");
         if (t.missPenalty == 0 || t.missPenalty > t.providerBond) revert BadTerms("missPenalty");
-        if (t.challengerBond == 0 || t.challengerBond > type(uint128).max) revert BadTerms("challengerBond");
+        if (t.challengerBond == 0 || t.challengerBond > type(uint128).max) {
+            revert BadTerms("challengerBond");
+        }
         // Something burns in every lost dispute, so that disputing with oneself costs.
-        if (t.challengerBurn == 0 || t.challengerBurn > t.challengerBond) revert BadTerms("challengerBurn");
+        if (t.challengerBurn == 0 || t.challengerBurn > t.challengerBond) {
+            revert BadTerms("challengerBurn");
+        }
         if (t.windowS == 0) revert BadTerms("windowS");
         if (t.claimS == 0) revert BadTerms("claimS");
         registry = registry_;
@@ -144,17 +106,21 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
     // ------------------------------------------------------------------ requests
 
     /// @inheritdoc IInferenceSettlement
-    function request(bytes32 modelId, bytes calldata prompt, uint32 maxOutput, uint64 deadline, uint256 nonce)
-        external
-        payable
-        returns (bytes32 requestId)
-    {
+    function request(
+        bytes32 modelId,
+        bytes calldata prompt,
+        uint32 maxOutput,
+        uint64 deadline,
+        uint256 nonce
+    ) external payable returns (bytes32 requestId) {
         if (deadline < block.timestamp) revert DeadlinePassed(deadline);
         if (maxOutput == 0) revert NoOutputAllowed();
         if (msg.value > type(uint128).max) revert WrongValue(type(uint128).max, msg.value);
         uint256 promptLength = Tokens.count(prompt);
         (uint32 context, uint32 vocabulary) = IModelRegistry(registry).limitsOf(modelId);
-        if (promptLength + maxOutput > context) revert ContextExceeded(promptLength + maxOutput, context);
+        if (promptLength + maxOutput > context) {
+            revert ContextExceeded(promptLength + maxOutput, context);
+        }
         Tokens.checkIds(prompt, vocabulary);
         bytes32 promptRoot = Tokens.root(prompt);
         requestId = keccak256(
@@ -224,12 +190,16 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
     }
 
     /// @inheritdoc IInferenceSettlement
-    function claim(bytes32 requestId, bytes calldata output, bytes32 traceRoot) external returns (bytes32 claimId) {
+    function claim(bytes32 requestId, bytes calldata output, bytes32 traceRoot)
+        external
+        returns (bytes32 claimId)
+    {
         Request storage r = requests[requestId];
         if (r.status != RequestStatus.Accepted) revert WrongRequestStatus(r.status);
         if (msg.sender != r.provider) revert OnlyProvider(r.provider);
         if (block.timestamp > r.claimBy) revert ClaimTooLate(r.claimBy);
-        (uint32 vocabulary, uint32[] memory stopIds) = IModelRegistry(registry).outputRulesOf(r.modelId);
+        (uint32 vocabulary, uint32[] memory stopIds) =
+            IModelRegistry(registry).outputRulesOf(r.modelId);
         uint256 outputLength = Tokens.checkOutput(output, vocabulary, stopIds, r.maxOutput);
         bytes32 outputRoot = Tokens.root(output);
         claimId = keccak256(
@@ -270,8 +240,9 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
         if (block.timestamp >= c.windowEnd) revert WindowClosed(c.windowEnd);
         if (msg.value != CHALLENGER_BOND) revert WrongValue(CHALLENGER_BOND, msg.value);
         if (payee == address(0)) revert ZeroPayee();
-        dispute =
-            keccak256(abi.encode("refute.dispute", block.chainid, address(this), claimId, msg.sender, payee));
+        dispute = keccak256(
+            abi.encode("refute.dispute", block.chainid, address(this), claimId, msg.sender, payee)
+        );
         Bond storage b = bonds[dispute];
         if (b.claimId != 0) revert AlreadyChallenged(dispute);
         b.claimId = claimId;
@@ -284,7 +255,7 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
     }
 
     /// @inheritdoc IInferenceSettlement
-    function disputeResolved(bytes32 dispute, bool challengerWon) external override(IClaims, IInferenceSettlement) {
+    function disputeResolved(bytes32 dispute, bool challengerWon) external {
         if (msg.sender != game) revert OnlyGame();
         Bond storage b = bonds[dispute];
         Claim storage c = claims[b.claimId];
@@ -343,133 +314,13 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
             b.settled = true;
             _credit(b.payee, CHALLENGER_BOND);
         } else {
-            // It was out of time when another dispute convicted: as if its timeout had been called before.
+            // It was out of time when another dispute convicted: as if its timeout had been called
+            // before.
             _forfeit(b, c);
         }
     }
 
-    /// @inheritdoc IInferenceSettlement
-    function withdraw(address payee) external returns (uint256 amount) {
-        amount = credits[payee];
-        if (amount == 0) return 0;
-        credits[payee] = 0;
-        emit Withdrawn(payee, amount);
-        bool sent;
-        assembly ("memory-safe") {
-            // No return data is copied: its size is the payee's choice.
-            sent := call(gas(), payee, amount, 0, 0, 0, 0)
-        }
-        if (!sent) revert PaymentFailed(payee);
-    }
-
-    // ------------------------------------------------------------------ views
-
-    /// @inheritdoc IInferenceSettlement
-    function requestOf(bytes32 requestId) external view returns (RequestView memory v) {
-        Request storage r = requests[requestId];
-        v.requester = r.requester;
-        v.modelId = r.modelId;
-        v.promptRoot = r.promptRoot;
-        v.promptLength = r.promptLength;
-        v.maxOutput = r.maxOutput;
-        v.fee = r.fee;
-        v.deadline = r.deadline;
-        v.status = r.status;
-        v.provider = r.provider;
-        v.providerPayee = r.providerPayee;
-        v.claimBy = r.claimBy;
-        v.claimId = r.claimId;
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function claimOf(bytes32 claimId) external view returns (ClaimView memory v) {
-        Claim storage c = claims[claimId];
-        v.requestId = c.requestId;
-        v.provider = c.provider;
-        v.providerPayee = c.providerPayee;
-        v.traceRoot = c.traceRoot;
-        v.outputRoot = c.outputRoot;
-        v.outputLength = c.outputLength;
-        v.claimedAt = c.claimedAt;
-        v.windowEnd = c.windowEnd;
-        v.rejectedAt = c.rejectedAt;
-        v.openDisputes = c.openDisputes;
-        v.disputes = c.disputes;
-        v.status = c.status;
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function disputeAt(bytes32 claimId, uint32 index) external view returns (bytes32 dispute) {
-        return disputesOf[claimId][index];
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function bondOf(bytes32 dispute) external view returns (bytes32 claimId, address payee, bool settled) {
-        Bond storage b = bonds[dispute];
-        return (b.claimId, b.payee, b.settled);
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function isRewarded(bytes32 claimId) external view returns (bool) {
-        return claims[claimId].rewarded;
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function balanceOf(address payee) external view returns (uint256) {
-        return credits[payee];
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function isFinalOutput(bytes32 requestId, bytes calldata output) external view returns (bool) {
-        Request storage r = requests[requestId];
-        if (r.status != RequestStatus.Final) return false;
-        Claim storage c = claims[r.claimId];
-        // The length first: a root alone doesn't say how much of a tree is padding.
-        if (output.length != 4 * uint256(c.outputLength)) return false;
-        return Tokens.root(output) == c.outputRoot;
-    }
-
-    /// @inheritdoc IInferenceSettlement
-    function finalOutput(bytes32 requestId) external view returns (bytes32 outputRoot, uint32 outputLength) {
-        Request storage r = requests[requestId];
-        if (r.status != RequestStatus.Final) revert WrongRequestStatus(r.status);
-        Claim storage c = claims[r.claimId];
-        return (c.outputRoot, c.outputLength);
-    }
-
-    /// @inheritdoc IClaims
-    function isPending(bytes32 claimId) external view returns (bool) {
-        return claims[claimId].status == ClaimStatus.Pending;
-    }
-
-    /// @inheritdoc IClaims
-    function subjectOf(bytes32 claimId) external view returns (Subject memory) {
-        return _subject(claims[claimId]);
-    }
-
-    /// @inheritdoc IClaims
-    function modelOf(bytes32 claimId) external view returns (bytes32 modelId) {
-        return requests[claims[claimId].requestId].modelId;
-    }
-
-    /// @inheritdoc IClaims
-    function outputRootOf(bytes32 claimId) external view returns (bytes32 outputRoot) {
-        return claims[claimId].outputRoot;
-    }
-
     // ------------------------------------------------------------------ inside
-
-    function _subject(Claim storage c) private view returns (Subject memory) {
-        Request storage r = requests[c.requestId];
-        return Subject({
-            modelId: r.modelId,
-            traceRoot: c.traceRoot,
-            promptRoot: r.promptRoot,
-            promptLength: r.promptLength,
-            outputRoot: c.outputRoot,
-            outputLength: c.outputLength
-        });
-    }
 
     function _reject(bytes32 claimId, Claim storage c, bytes32 dispute) private {
         c.status = ClaimStatus.Rejected;
@@ -498,16 +349,5 @@ contract InferenceSettlement is IInferenceSettlement, IClaims {
         b.settled = true;
         _burn(CHALLENGER_BURN);
         _credit(c.providerPayee, CHALLENGER_BOND - CHALLENGER_BURN);
-    }
-
-    function _credit(address payee, uint256 amount) private {
-        if (amount == 0) return;
-        credits[payee] += amount;
-        emit Credited(payee, amount);
-    }
-
-    function _burn(uint256 amount) private {
-        credits[BURN] += amount;
-        emit Burned(amount);
     }
 }

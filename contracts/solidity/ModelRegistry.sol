@@ -6,8 +6,9 @@ import {IStepVerifier} from "./interfaces/IStepVerifier.sol";
 
 /// Knows models by their content. Anyone registers; nobody owns, changes or removes anything.
 ///
-/// The registry refuses what would make the game ill-defined. It can't know whether a program makes sense: a provider that accepts
-/// work on a model whose steps can't be verified loses by its own clock.
+/// The registry refuses what would make the game ill-defined. It can't know whether a program makes
+/// sense: a provider that accepts work on a model whose steps can't be verified loses by its own
+/// clock.
 contract ModelRegistry is IModelRegistry {
     /// Longest context that the numerics are exact for (kernels/README.md, "Limits").
     uint32 internal constant CONTEXT_MAX = 65_536;
@@ -54,11 +55,15 @@ contract ModelRegistry is IModelRegistry {
 
     /// @inheritdoc IModelRegistry
     function register(Model calldata model) external returns (bytes32 modelId) {
-        if (model.numericsVersion != NUMERICS_VERSION) revert WrongNumericsVersion(model.numericsVersion);
+        if (model.numericsVersion != NUMERICS_VERSION) {
+            revert WrongNumericsVersion(model.numericsVersion);
+        }
         ModelParams calldata p = model.params;
         _check(p);
         modelId = keccak256(
-            abi.encode(model.numericsVersion, model.programRoot, model.weightsRoot, model.tokenizerHash, p)
+            abi.encode(
+                model.numericsVersion, model.programRoot, model.weightsRoot, model.tokenizerHash, p
+            )
         );
         Stored storage m = models[modelId];
         if (m.numbers.context != 0) return modelId;
@@ -112,13 +117,21 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
-    function outputRulesOf(bytes32 modelId) external view returns (uint32 vocabulary, uint32[] memory stopIds) {
+    function outputRulesOf(bytes32 modelId)
+        external
+        view
+        returns (uint32 vocabulary, uint32[] memory stopIds)
+    {
         Stored storage m = _known(modelId);
         return (m.numbers.vocabulary, m.stopIds);
     }
 
     /// @inheritdoc IModelRegistry
-    function stepsOf(bytes32 modelId) external view returns (uint32 promptSteps, uint32 outputSteps) {
+    function stepsOf(bytes32 modelId)
+        external
+        view
+        returns (uint32 promptSteps, uint32 outputSteps)
+    {
         Numbers storage n = _known(modelId).numbers;
         return (n.promptSteps, n.outputSteps);
     }
@@ -152,7 +165,8 @@ contract ModelRegistry is IModelRegistry {
         if (p.sampleStep != p.outputSteps - 1) revert BadParams("sampleStep");
         if (p.collectStep >= p.sampleStep) revert BadParams("collectStep");
         if (p.promptSteps != p.collectStep + 1) revert BadParams("promptSteps");
-        // A carried tensor is a step before Collect; so a prompt block has at least two steps, as the game needs.
+        // A carried tensor is a step before Collect; so a prompt block has at least two steps, as
+        // the game needs.
         if (p.carried == 0 || p.carried > p.collectStep) revert BadParams("carried");
         if (p.stopIds.length > STOP_IDS_MAX) revert BadParams("stopIds");
         for (uint256 i = 0; i < p.stopIds.length; ++i) {

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {Subject} from "./IDisputeGame.sol";
 
-/// What the game asks of the settlement, and tells it.
+/// What the game asks of the settlement.
 interface IClaims {
     /// False once the claim is final or rejected: its disputes are then void.
     function isPending(bytes32 claimId) external view returns (bool);
@@ -11,6 +11,4 @@ interface IClaims {
     // Two parts of it, for moves that need no more.
     function modelOf(bytes32 claimId) external view returns (bytes32 modelId);
     function outputRootOf(bytes32 claimId) external view returns (bytes32 outputRoot);
-    /// Only the game, once for each dispute.
-    function disputeResolved(bytes32 dispute, bool challengerWon) external;
 }

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// Trees as the game and the tokens see them (bisection/README.md, "Hashing and trees"): padded to a power of two with Z_h, leaves
-/// and nodes told apart by a tag byte. Hashing is assembly over scratch memory, because a reveal hashes dozens of nodes.
-library GameTree {
-    /// Z_0: no leaf and no node hashes to it, as both begin with a tag byte that this text doesn't have.
-    bytes32 internal constant Z0 = keccak256("refute.padding");
+import {Merkle} from "./Merkle.sol";
 
-    /// ceil(log2(leaves)), the depth of a tree of `leaves` leaves; 0 for one leaf.
-    function depth(uint256 leaves) internal pure returns (uint256 d) {
-        unchecked {
-            while ((uint256(1) << d) < leaves) ++d;
-        }
-    }
+/// Trees as the game and the tokens see them (bisection/README.md, "Hashing and trees"): padded to
+/// a power of two with Z_h, leaves and nodes told apart by a tag byte. Hashing is assembly over
+/// scratch memory, because a reveal hashes dozens of nodes.
+library GameTree {
+    /// Z_0: no leaf and no node hashes to it, as both begin with a tag byte that this text doesn't
+    /// have.
+    bytes32 internal constant Z0 = keccak256("refute.padding");
 
     /// Nodes of a level that cover at least one real leaf; `level` counts from the leaves.
     function realNodes(uint256 leaves, uint256 level) internal pure returns (uint256) {
@@ -56,53 +53,60 @@ library GameTree {
         }
     }
 
-    /// The node `levels` levels above `nodes`, which stand at the left end of its range at `level`; the rest of the range is Z_level.
-    function fold(bytes32[] calldata nodes, uint256 level, uint256 levels) internal pure returns (bytes32) {
-        uint256 at;
+    /// The node `levels` levels above `nodes`, which stand at the left end of its range at `level`;
+    /// the rest of the range is Z_level.
+    function fold(bytes32[] calldata nodes, uint256 level, uint256 levels)
+        internal
+        pure
+        returns (bytes32)
+    {
+        uint256 start;
         assembly ("memory-safe") {
             // Two words for hashing stay free in front of the nodes; the fold claims no memory.
-            at := add(mload(0x40), 0x80)
-            calldatacopy(at, nodes.offset, shl(5, nodes.length))
+            start := add(mload(0x40), 0x80)
+            calldatacopy(start, nodes.offset, shl(5, nodes.length))
         }
-        return foldAt(at, nodes.length, padding(level), levels);
+        return foldAt(start, nodes.length, padding(level), levels);
     }
 
-    /// As `fold`, over `count` words in memory at `at`, which it overwrites (and one word more). Uses the memory from the free pointer
-    /// on for hashing: `at` must lie at least 0x80 bytes behind it, or before it.
-    function foldAt(uint256 at, uint256 count, bytes32 pad, uint256 levels) internal pure returns (bytes32 root) {
+    /// As `fold`, over `count` words in memory at `start`, which it overwrites (and one word more).
+    /// Uses the memory from the free pointer on for hashing: `start` must lie at least 0x80 bytes
+    /// behind it, or before it.
+    function foldAt(uint256 start, uint256 count, bytes32 pad, uint256 levels)
+        internal
+        pure
+        returns (bytes32 root)
+    {
         assembly ("memory-safe") {
             let tag := add(mload(0x40), 31)
             let pair := add(tag, 1)
             mstore8(tag, 1)
             for {} levels { levels := sub(levels, 1) } {
-                if and(count, 1) { mstore(add(at, shl(5, count)), pad) }
+                if and(count, 1) { mstore(add(start, shl(5, count)), pad) }
                 count := shr(1, add(count, 1))
                 for { let i := 0 } lt(i, count) { i := add(i, 1) } {
-                    mcopy(pair, add(at, shl(6, i)), 64)
-                    mstore(add(at, shl(5, i)), keccak256(tag, 65))
+                    mcopy(pair, add(start, shl(6, i)), 64)
+                    mstore(add(start, shl(5, i)), keccak256(tag, 65))
                 }
                 mstore(pair, pad)
                 mstore(add(pair, 32), pad)
                 pad := keccak256(tag, 65)
             }
-            root := mload(at)
+            root := mload(start)
         }
     }
 
-    /// The node that `path`, siblings from the bottom up, makes of `hash` at `index`. The caller checks the path's length.
-    function climb(bytes32 hash, uint256 index, bytes32[] calldata path) internal pure returns (bytes32 root) {
+    /// The node that `path`, siblings from the bottom up, makes of `hash` at `index`. The caller
+    /// checks the path's length.
+    function climb(bytes32 hash, uint256 index, bytes32[] calldata path)
+        internal
+        pure
+        returns (bytes32)
+    {
+        uint256 start;
         assembly ("memory-safe") {
-            let p := mload(0x40)
-            mstore8(p, 1)
-            root := hash
-            let end := add(path.offset, shl(5, path.length))
-            for { let at := path.offset } lt(at, end) { at := add(at, 32) } {
-                let right := shl(5, and(index, 1))
-                mstore(add(add(p, 1), right), root)
-                mstore(sub(add(p, 33), right), calldataload(at))
-                root := keccak256(p, 65)
-                index := shr(1, index)
-            }
+            start := path.offset
         }
+        return Merkle.climb(hash, index, start, path.length);
     }
 }

@@ -18,8 +18,10 @@ library Phases {
     uint8 internal constant OVER = 12;
 
     // Sets: one bit for each phase.
-    uint256 internal constant TREE_REVEALS = (1 << BLOCKS_REVEAL) | (1 << STEPS_REVEAL) | (1 << LEAVES_REVEAL);
-    uint256 internal constant TREE_CHOICES = (1 << BLOCKS_CHOOSE) | (1 << STEPS_CHOOSE) | (1 << LEAVES_CHOOSE);
+    uint256 internal constant TREE_REVEALS =
+        (1 << BLOCKS_REVEAL) | (1 << STEPS_REVEAL) | (1 << LEAVES_REVEAL);
+    uint256 internal constant TREE_CHOICES =
+        (1 << BLOCKS_CHOOSE) | (1 << STEPS_CHOOSE) | (1 << LEAVES_CHOOSE);
     uint256 internal constant STEP_CHOICE = 1 << STEPS_CHOOSE;
     uint256 internal constant EXPANSION = 1 << EXPAND;
     uint256 internal constant LEAF_REVEAL_ONLY = 1 << LEAF_REVEAL;

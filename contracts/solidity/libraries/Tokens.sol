@@ -2,8 +2,10 @@
 pragma solidity 0.8.37;
 
 import {GameTree} from "./GameTree.sol";
+import {Merkle} from "./Merkle.sol";
 
-/// Token ids as they stand in calldata: u32, little-endian, packed. Their tree has leaves of 256 tokens.
+/// Token ids as they stand in calldata: u32, little-endian, packed. Their tree has leaves of 256
+/// tokens.
 library Tokens {
     uint256 internal constant LEAF_TOKENS = 256;
     uint256 internal constant LEAF_BYTES = 1024;
@@ -29,13 +31,14 @@ library Tokens {
         _scan(packed, vocabulary, 0, new uint32[](0));
     }
 
-    /// Ids below the vocabulary's size, at most `maximum` of them, no stop id before the last, and the last is one unless the length is
-    /// the maximum.
-    function checkOutput(bytes calldata packed, uint256 vocabulary, uint32[] memory stopIds, uint256 maximum)
-        internal
-        pure
-        returns (uint256 n)
-    {
+    /// Ids below the vocabulary's size, at most `maximum` of them, no stop id before the last, and
+    /// the last is one unless the length is the maximum.
+    function checkOutput(
+        bytes calldata packed,
+        uint256 vocabulary,
+        uint32[] memory stopIds,
+        uint256 maximum
+    ) internal pure returns (uint256 n) {
         n = count(packed);
         if (n > maximum) revert TooManyTokens(n, maximum);
         // One bit for each residue of a stop id: most tokens are seen to be none without a search.
@@ -50,29 +53,31 @@ library Tokens {
     /// Root of the tokens' tree; `packed` holds at least one token.
     function root(bytes calldata packed) internal pure returns (bytes32) {
         uint256 leaves = (packed.length + LEAF_BYTES - 1) / LEAF_BYTES;
-        uint256 at;
+        uint256 start;
         assembly ("memory-safe") {
-            // A leaf is hashed behind the list of leaves; nothing is allocated, as nothing outlives this function.
-            at := add(mload(0x40), 0x80)
-            let p := add(at, shl(5, add(leaves, 1)))
+            // A leaf is hashed behind the list of leaves; nothing is allocated, as nothing outlives
+            // this function.
+            start := add(mload(0x40), 0x80)
+            let p := add(start, shl(5, add(leaves, 1)))
             mstore8(p, 0)
             for { let i := 0 } lt(i, leaves) { i := add(i, 1) } {
                 let from := shl(10, i)
                 let size := sub(packed.length, from)
                 if gt(size, 1024) { size := 1024 }
                 calldatacopy(add(p, 1), add(packed.offset, from), size)
-                mstore(add(at, shl(5, i)), keccak256(p, add(size, 1)))
+                mstore(add(start, shl(5, i)), keccak256(p, add(size, 1)))
             }
         }
-        return GameTree.foldAt(at, leaves, GameTree.Z0, GameTree.depth(leaves));
+        return GameTree.foldAt(start, leaves, GameTree.Z0, Merkle.depth(leaves));
     }
 
     /// Checks every id, and that no stop id stands before the last; says whether the last is one.
-    function _scan(bytes calldata packed, uint256 vocabulary, uint256 residues, uint32[] memory stopIds)
-        private
-        pure
-        returns (bool stopped)
-    {
+    function _scan(
+        bytes calldata packed,
+        uint256 vocabulary,
+        uint256 residues,
+        uint32[] memory stopIds
+    ) private pure returns (bool stopped) {
         uint256 n = packed.length / 4;
         for (uint256 first = 0; first < n; first += 8) {
             uint256 word = _wordOfTokens(packed, first);
@@ -90,8 +95,13 @@ library Tokens {
         }
     }
 
-    /// Eight tokens from `first` on, each big-endian, the first one highest. Behind the end it holds whatever calldata does.
-    function _wordOfTokens(bytes calldata packed, uint256 first) private pure returns (uint256 word) {
+    /// Eight tokens from `first` on, each big-endian, the first one highest. Behind the end it
+    /// holds whatever calldata does.
+    function _wordOfTokens(bytes calldata packed, uint256 first)
+        private
+        pure
+        returns (uint256 word)
+    {
         assembly ("memory-safe") {
             word := calldataload(add(packed.offset, shl(2, first)))
         }

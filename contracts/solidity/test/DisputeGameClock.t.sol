@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DisputeGame} from "../DisputeGame.sol";
 import {IDisputeGame, State} from "../interfaces/IDisputeGame.sol";
 import {ClaimStatus} from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
+import {Turns} from "../libraries/Turns.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
 
@@ -19,7 +19,7 @@ contract DisputeGameClockTest is Player {
     }
 
     function _refuseTimeout(State memory s) private {
-        cheats.expectPartialRevert(DisputeGame.StillInTime.selector);
+        cheats.expectPartialRevert(Turns.StillInTime.selector);
         game.timeout(s.dispute);
     }
 
@@ -58,7 +58,9 @@ contract DisputeGameClockTest is Player {
         s = _move(s);
         assertEq(_view(s).defenderRemaining, CLOCK_S - 1, "defender, one second over");
         assertEq(_view(s).challengerRemaining, CLOCK_S, "challenger");
-        assertEq(_view(s).deadline, START + MIN_RESPONSE_S + 1 + CLOCK_S + MIN_RESPONSE_S, "deadline");
+        assertEq(
+            _view(s).deadline, START + MIN_RESPONSE_S + 1 + CLOCK_S + MIN_RESPONSE_S, "deadline"
+        );
         vm.warp(START + 2 * MIN_RESPONSE_S + 1 + 300);
         s = _move(s);
         assertEq(_view(s).challengerRemaining, CLOCK_S - 300, "challenger");
@@ -88,7 +90,7 @@ contract DisputeGameClockTest is Player {
         State memory s = _open();
         bytes32[] memory children = _children(s);
         vm.warp(START + CLOCK_S + MIN_RESPONSE_S + 1);
-        cheats.expectPartialRevert(DisputeGame.OutOfTime.selector);
+        cheats.expectPartialRevert(Turns.OutOfTime.selector);
         vm.prank(provider);
         game.reveal(s, children);
         game.timeout(s.dispute);
@@ -97,7 +99,8 @@ contract DisputeGameClockTest is Player {
         assertEq(_view(s).deadline, 0, "nobody's turn");
     }
 
-    /// In every phase, at every second around the deadline, exactly one of move and timeout is possible.
+    /// In every phase, at every second around the deadline, exactly one of move and timeout is
+    /// possible.
     function test_timeout_everyPhase_exclusiveWithMoves() public {
         for (uint8 phase = 0; phase < Phases.OVER; ++phase) {
             _deploy(2);
@@ -108,7 +111,9 @@ contract DisputeGameClockTest is Player {
             vm.warp(_view(s).deadline + 1);
             game.timeout(s.dispute);
             assertTrue(_view(s).resolved, "resolved");
-            assertTrue(_view(s).challengerWon == Phases.isDefenders(phase), "the party to move loses");
+            assertTrue(
+                _view(s).challengerWon == Phases.isDefenders(phase), "the party to move loses"
+            );
         }
     }
 
@@ -117,7 +122,7 @@ contract DisputeGameClockTest is Player {
         State memory s = _playTo(_open(), Phases.STEP);
         assertTrue(_view(s).defenderToMove, "the defender's clock");
         vm.warp(_view(s).deadline + 1);
-        cheats.expectPartialRevert(DisputeGame.OutOfTime.selector);
+        cheats.expectPartialRevert(Turns.OutOfTime.selector);
         game.step(s, Toy.WITNESS);
         game.timeout(s.dispute);
         assertTrue(_view(s).challengerWon, "the defender did not prove");
@@ -135,11 +140,12 @@ contract DisputeGameClockTest is Player {
         State memory s = _open();
         vm.warp(_view(s).deadline + 1);
         game.timeout(s.dispute);
-        cheats.expectPartialRevert(DisputeGame.AlreadyResolved.selector);
+        cheats.expectPartialRevert(Turns.AlreadyResolved.selector);
         game.timeout(s.dispute);
     }
 
-    /// Whatever the delays, the clocks are what a plain model says, and the game ends within the promised time.
+    /// Whatever the delays, the clocks are what a plain model says, and the game ends within the
+    /// promised time.
     function testFuzz_clocks_followTheModel(uint256 delays) public {
         // A short fold: the fuzzer plays this game many times.
         State memory s = _disputed(Lie(LieKind.Value, 3, 5, 1, 1));
@@ -149,7 +155,8 @@ contract DisputeGameClockTest is Player {
         while (s.phase != Phases.STEP) {
             delays = uint256(keccak256(abi.encode(delays)));
             uint256 who = Phases.isDefenders(s.phase) ? 0 : 1;
-            // Half of the delays are about the minimum response, the others anything up to out of time.
+            // Half of the delays are about the minimum response, the others anything up to out of
+            // time.
             uint256 limit = delays % 2 == 0 ? 2 * MIN_RESPONSE_S : CLOCK_S / 3;
             uint256 elapsed = (delays >> 8) % limit;
             now_ += uint64(elapsed);

@@ -6,6 +6,7 @@ import {IDisputeGame, State, Subject} from "../interfaces/IDisputeGame.sol";
 import {IStepVerifier, Statement} from "../interfaces/IStepVerifier.sol";
 import {GameTree} from "../libraries/GameTree.sol";
 import {Phases} from "../libraries/Phases.sol";
+import {Turns} from "../libraries/Turns.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy, ToyVerifier} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
@@ -23,7 +24,8 @@ contract DisputeGameMovesTest is Player {
         return _playTo(_disputed(_lie()), phase);
     }
 
-    /// Any move, with arguments that no state accepts: only good for what is refused before they are looked at.
+    /// Any move, with arguments that no state accepts: only good for what is refused before they
+    /// are looked at.
     function _hollow(uint8 which, State memory s, address from) private {
         bytes32[] memory none;
         int256[] memory accs;
@@ -40,8 +42,17 @@ contract DisputeGameMovesTest is Player {
     }
 
     function _fits(uint8 which, uint8 phase) private pure returns (bool) {
-        uint256[9] memory phases =
-            [Phases.TREE_REVEALS, Phases.EXPANSION, Phases.TREE_CHOICES, Phases.STEP_CHOICE, 1 << 7, 1 << 8, 1 << 9, 1 << 10, 1 << 11];
+        uint256[9] memory phases = [
+            Phases.TREE_REVEALS,
+            Phases.EXPANSION,
+            Phases.TREE_CHOICES,
+            Phases.STEP_CHOICE,
+            1 << 7,
+            1 << 8,
+            1 << 9,
+            1 << 10,
+            1 << 11
+        ];
         return Phases.isIn(phase, phases[which]);
     }
 
@@ -63,8 +74,8 @@ contract DisputeGameMovesTest is Player {
             seen |= 1 << s.phase;
             for (uint8 which = 0; which < MOVES; ++which) {
                 if (_fits(which, s.phase)) continue;
-                _refuse(DisputeGame.WrongPhase.selector, which, s, provider);
-                _refuse(DisputeGame.WrongPhase.selector, which, s, challenger);
+                _refuse(Turns.WrongPhase.selector, which, s, provider);
+                _refuse(Turns.WrongPhase.selector, which, s, challenger);
             }
             if (s.phase == Phases.STEP) break;
             s = _move(s);
@@ -78,9 +89,9 @@ contract DisputeGameMovesTest is Player {
             address other = Phases.isDefenders(s.phase) ? challenger : provider;
             for (uint8 which = 0; which < MOVES; ++which) {
                 if (!_fits(which, s.phase)) continue;
-                _refuse(DisputeGame.WrongParty.selector, which, s, other);
-                _refuse(DisputeGame.WrongParty.selector, which, s, stranger);
-                _refuse(DisputeGame.WrongParty.selector, which, s, providerPayee);
+                _refuse(Turns.WrongParty.selector, which, s, other);
+                _refuse(Turns.WrongParty.selector, which, s, stranger);
+                _refuse(Turns.WrongParty.selector, which, s, providerPayee);
             }
             s = _move(s);
         }
@@ -94,7 +105,12 @@ contract DisputeGameMovesTest is Player {
             vm.warp(deadline + 1);
             for (uint8 which = 0; which < MOVES; ++which) {
                 if (_fits(which, s.phase)) {
-                    _refuse(DisputeGame.OutOfTime.selector, which, s, Phases.isDefenders(s.phase) ? provider : challenger);
+                    _refuse(
+                        Turns.OutOfTime.selector,
+                        which,
+                        s,
+                        Phases.isDefenders(s.phase) ? provider : challenger
+                    );
                 }
             }
             vm.warp(last);
@@ -111,7 +127,7 @@ contract DisputeGameMovesTest is Player {
             // The lowest bit: every field stays within its type.
             bad[32 * word + 31] = bytes1(uint8(bad[32 * word + 31]) ^ 1);
             State memory other = abi.decode(bad, (State));
-            bytes4 reason = word == 0 ? DisputeGame.NoSuchDispute.selector : DisputeGame.WrongState.selector;
+            bytes4 reason = word == 0 ? Turns.NoSuchDispute.selector : Turns.WrongState.selector;
             for (uint8 which = 0; which < MOVES; ++which) {
                 _refuse(reason, which, other, challenger);
             }
@@ -132,9 +148,9 @@ contract DisputeGameMovesTest is Player {
     function test_everyMove_stateOfBefore_reverts() public {
         State memory s = _disputed(_lie());
         State memory next = _move(s);
-        _refuse(DisputeGame.WrongState.selector, 0, s, provider);
+        _refuse(Turns.WrongState.selector, 0, s, provider);
         s = _move(next);
-        _refuse(DisputeGame.WrongState.selector, 2, next, challenger);
+        _refuse(Turns.WrongState.selector, 2, next, challenger);
     }
 
     function test_everyMove_stateOfAnotherDispute_reverts() public {
@@ -143,7 +159,7 @@ contract DisputeGameMovesTest is Player {
         State memory other = _initial(_challengeAs(claimId, stranger, stranger));
         s = _move(s);
         s.dispute = other.dispute;
-        _refuse(DisputeGame.WrongState.selector, 2, s, challenger);
+        _refuse(Turns.WrongState.selector, 2, s, challenger);
     }
 
     function test_everyMove_afterResolution_reverts() public {
@@ -151,10 +167,10 @@ contract DisputeGameMovesTest is Player {
         bytes memory witness = _witness(s);
         game.step(s, witness);
         for (uint8 which = 0; which < MOVES; ++which) {
-            _refuse(DisputeGame.AlreadyResolved.selector, which, s, provider);
-            _refuse(DisputeGame.AlreadyResolved.selector, which, s, challenger);
+            _refuse(Turns.AlreadyResolved.selector, which, s, provider);
+            _refuse(Turns.AlreadyResolved.selector, which, s, challenger);
         }
-        cheats.expectPartialRevert(DisputeGame.AlreadyResolved.selector);
+        cheats.expectPartialRevert(Turns.AlreadyResolved.selector);
         game.timeout(s.dispute);
     }
 
@@ -163,7 +179,8 @@ contract DisputeGameMovesTest is Player {
         for (uint8 phase = 0; phase < Phases.OVER; ++phase) {
             _deploy(2);
             State memory s = _disputed(_lie());
-            State memory winner = _initial(_challengeAs(game.disputeOf(s.dispute).claimId, stranger, stranger));
+            State memory winner =
+                _initial(_challengeAs(game.disputeOf(s.dispute).claimId, stranger, stranger));
             s = _playTo(s, phase);
             vm.warp(game.disputeOf(winner.dispute).deadline + 1);
             game.timeout(winner.dispute);
@@ -171,11 +188,11 @@ contract DisputeGameMovesTest is Player {
             for (uint8 which = 0; which < MOVES; ++which) {
                 if (_fits(which, phase)) {
                     address mover = Phases.isDefenders(phase) ? provider : challenger;
-                    _refuse(DisputeGame.ClaimNotPending.selector, which, s, mover);
+                    _refuse(Turns.ClaimNotPending.selector, which, s, mover);
                 }
             }
             vm.warp(START + 10 * CLOCK_S);
-            cheats.expectPartialRevert(DisputeGame.ClaimNotPending.selector);
+            cheats.expectPartialRevert(Turns.ClaimNotPending.selector);
             game.timeout(s.dispute);
         }
     }
@@ -183,15 +200,15 @@ contract DisputeGameMovesTest is Player {
     function test_everyMove_unknownDispute_reverts() public {
         State memory s;
         for (uint8 which = 0; which < MOVES; ++which) {
-            _refuse(DisputeGame.NoSuchDispute.selector, which, s, provider);
+            _refuse(Turns.NoSuchDispute.selector, which, s, provider);
         }
-        cheats.expectPartialRevert(DisputeGame.NoSuchDispute.selector);
+        cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
         game.timeout(0);
-        cheats.expectPartialRevert(DisputeGame.NoSuchDispute.selector);
+        cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
         game.disputeOf(0);
-        cheats.expectPartialRevert(DisputeGame.NoSuchDispute.selector);
+        cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
         game.subjectOf(0);
-        cheats.expectPartialRevert(DisputeGame.NoSuchDispute.selector);
+        cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
         game.challengerStands(0, 0);
     }
 
@@ -209,7 +226,11 @@ contract DisputeGameMovesTest is Player {
         game.reveal(s, children);
     }
 
-    function _resized(bytes32[] memory list, uint256 length) private pure returns (bytes32[] memory other) {
+    function _resized(bytes32[] memory list, uint256 length)
+        private
+        pure
+        returns (bytes32[] memory other)
+    {
         other = new bytes32[](length);
         for (uint256 i = 0; i < length && i < list.length; ++i) {
             other[i] = list[i];
@@ -277,7 +298,13 @@ contract DisputeGameMovesTest is Player {
 
     // ---------------------------------------------------------------- choose
 
-    function _refuseChoice(bytes4 reason, State memory s, uint32 child, bytes32 hash, bytes32[] memory path) private {
+    function _refuseChoice(
+        bytes4 reason,
+        State memory s,
+        uint32 child,
+        bytes32 hash,
+        bytes32[] memory path
+    ) private {
         cheats.expectPartialRevert(reason);
         vm.prank(challenger);
         game.choose(s, child, hash, path);
@@ -292,10 +319,12 @@ contract DisputeGameMovesTest is Player {
             _refuseChoice(DisputeGame.NoSuchChoice.selector, s, child, children[0], path);
         }
         _refuseChoice(DisputeGame.NoSuchChoice.selector, s, type(uint32).max, children[0], path);
-        _refuseChoice(DisputeGame.WrongLength.selector, s, 0, children[0], _resized(path, span - 1));
-        _refuseChoice(DisputeGame.WrongLength.selector, s, 0, children[0], _resized(path, span + 1));
+        bytes4 wrongLength = DisputeGame.WrongLength.selector;
+        _refuseChoice(wrongLength, s, 0, children[0], _resized(path, span - 1));
+        _refuseChoice(wrongLength, s, 0, children[0], _resized(path, span + 1));
         _refuseChoice(DisputeGame.WrongHash.selector, s, 1, children[0], path);
-        _refuseChoice(DisputeGame.WrongHash.selector, s, 0, children[0] ^ bytes32(uint256(1)), path);
+        bytes32 other = children[0] ^ bytes32(uint256(1));
+        _refuseChoice(DisputeGame.WrongHash.selector, s, 0, other, path);
         for (uint256 i = 0; i < path.length; ++i) {
             bytes32[] memory bad = _resized(path, path.length);
             bad[i] ^= bytes32(uint256(1) << 255);
@@ -483,7 +512,8 @@ contract DisputeGameMovesTest is Player {
         }
     }
 
-    /// A step tree whose `Sample` is right but not the posted token, or whose `Collect` is not the block's root.
+    /// A step tree whose `Sample` is right but not the posted token, or whose `Collect` is not the
+    /// block's root.
     function test_expand_treeThatIgnoresThePosted_reverts() public {
         State memory s = _at(Phases.EXPAND);
         bytes32[] memory steps = _stepLeaves(lie, s.blockIndex);
@@ -610,7 +640,8 @@ contract DisputeGameMovesTest is Player {
         game.chooseFold(s, accs, 4);
     }
 
-    /// The defender lies in one reveal, then answers with honest accumulators: the end that it lied about stays, and convicts it.
+    /// The defender lies in one reveal, then answers with honest accumulators: the end that it lied
+    /// about stays, and convicts it.
     function test_fold_movedEnd_isPinned() public {
         State memory s = _at(Phases.FOLD_CHOOSE);
         s = _playTo(_move(s), Phases.FOLD_REVEAL);
@@ -680,7 +711,8 @@ contract DisputeGameMovesTest is Player {
         x.accIn = Toy.accumulator(lie, 3, 4, 1249, 20);
         x.accOut = Toy.accumulator(lie, 3, 4, 1249, 21);
         x.claimed = Toy.value(lie, 3, 4, 1249);
-        cheats.expectCall(address(verifier), abi.encodeCall(IStepVerifier.verify, (x, Toy.WITNESS)));
+        bytes memory call = abi.encodeCall(IStepVerifier.verify, (x, Toy.WITNESS));
+        cheats.expectCall(address(verifier), call);
         game.step(s, Toy.WITNESS);
     }
 
@@ -700,17 +732,17 @@ contract DisputeGameMovesTest is Player {
     function test_constructor_badConstants_revert() public {
         address r = address(registry);
         address s = address(settlement);
-        cheats.expectPartialRevert(DisputeGame.BadConstant.selector);
+        cheats.expectPartialRevert(Turns.BadConstant.selector);
         new DisputeGame(address(0), s, 5, 1, 1);
-        cheats.expectPartialRevert(DisputeGame.BadConstant.selector);
+        cheats.expectPartialRevert(Turns.BadConstant.selector);
         new DisputeGame(r, address(0), 5, 1, 1);
-        cheats.expectPartialRevert(DisputeGame.BadConstant.selector);
+        cheats.expectPartialRevert(Turns.BadConstant.selector);
         new DisputeGame(r, s, 0, 1, 1);
-        cheats.expectPartialRevert(DisputeGame.BadConstant.selector);
+        cheats.expectPartialRevert(Turns.BadConstant.selector);
         new DisputeGame(r, s, 9, 1, 1);
-        cheats.expectPartialRevert(DisputeGame.BadConstant.selector);
+        cheats.expectPartialRevert(Turns.BadConstant.selector);
         new DisputeGame(r, s, 5, 0, 1);
-        cheats.expectPartialRevert(DisputeGame.BadConstant.selector);
+        cheats.expectPartialRevert(Turns.BadConstant.selector);
         new DisputeGame(r, s, 5, 1, 0);
         DisputeGame good = new DisputeGame(r, s, 8, 1, 1);
         assertEq(good.ARITY_BITS(), 8);

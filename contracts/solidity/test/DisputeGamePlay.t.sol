@@ -9,7 +9,11 @@ import {Lie, LieKind, Toy} from "./support/Toy.sol";
 
 /// Whole games: every lie is convicted, no honest claim is.
 contract DisputeGamePlayTest is Player {
-    function _value(uint32 blockIndex, uint32 step, uint32 element, uint64 unit) private pure returns (Lie memory) {
+    function _value(uint32 blockIndex, uint32 step, uint32 element, uint64 unit)
+        private
+        pure
+        returns (Lie memory)
+    {
         return Lie(LieKind.Value, blockIndex, step, element, unit);
     }
 
@@ -68,7 +72,13 @@ contract DisputeGamePlayTest is Player {
     }
 
     /// Every lie, at every arity.
-    function testFuzz_play_anyLie_convicts(uint8 arity, uint8 where, uint8 step, uint16 element, uint8 unit) public {
+    function testFuzz_play_anyLie_convicts(
+        uint8 arity,
+        uint8 where,
+        uint8 step,
+        uint16 element,
+        uint8 unit
+    ) public {
         _deploy(uint32(bound(arity, 1, 8)));
         Lie memory l;
         l.blockIndex = uint32(bound(where, 0, PROMPT + OUTPUT - 2));
@@ -95,7 +105,8 @@ contract DisputeGamePlayTest is Player {
         assertClaim(claimId, ClaimStatus.Final);
     }
 
-    /// The lie is one thing, what the challenger attacks another: it loses, and the next one still convicts.
+    /// The lie is one thing, what the challenger attacks another: it loses, and the next one still
+    /// convicts.
     function test_play_wrongTarget_losesAndLeavesTheClaimOpen() public {
         Lie memory l = _value(2, 4, 256, 37);
         State memory s = _disputed(l);

@@ -8,17 +8,21 @@ import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
 
-/// What each entry costs as a transaction of its own: every call of a test is one (`isolate`), with base cost, calldata and storage that
-/// nobody touched before. Run with -vv to see the figures. The limits are a little above what was measured, so that a change that costs
-/// is seen.
+/// What each entry costs as a transaction of its own: every call of a test is one (`isolate`), with
+/// base cost, calldata and storage that nobody touched before. Run with -vv to see the figures. The
+/// limits are a little above what was measured, so that a change that costs is seen.
 ///
 /// forge-config: default.isolate = true
 contract GameGasTest is Player {
     /// Calls as `from`, and holds the transaction's gas against a limit. Refunds are not deducted.
-    function _gas(string memory what, uint256 most, address from, address to, uint256 value, bytes memory input)
-        private
-        returns (bytes memory output)
-    {
+    function _gas(
+        string memory what,
+        uint256 most,
+        address from,
+        address to,
+        uint256 value,
+        bytes memory input
+    ) private returns (bytes memory output) {
         vm.deal(from, value);
         vm.prank(from);
         bool ok;
@@ -51,9 +55,19 @@ contract GameGasTest is Player {
             abi.encodeCall(settlement.request, (modelId, prompt, 24, START + 1 days, 1))
         );
         bytes32 requestId = abi.decode(output, (bytes32));
-        _pay("accept", 95_000, provider, PROVIDER_BOND, abi.encodeCall(settlement.accept, (requestId, providerPayee)));
+        _pay(
+            "accept",
+            95_000,
+            provider,
+            PROVIDER_BOND,
+            abi.encodeCall(settlement.accept, (requestId, providerPayee))
+        );
         output = _pay(
-            "claim, 24 tokens", 245_000, provider, 0, abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
+            "claim, 24 tokens",
+            245_000,
+            provider,
+            0,
+            abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
         );
         bytes32 claimId = abi.decode(output, (bytes32));
         output = _pay(
@@ -64,15 +78,50 @@ contract GameGasTest is Player {
             abi.encodeCall(settlement.challenge, (claimId, challengerPayee))
         );
         vm.warp(START + WINDOW_S);
-        _gas("timeout", 150_000, stranger, address(game), 0, abi.encodeCall(game.timeout, abi.decode(output, (bytes32))));
-        _pay("settleReward", 100_000, stranger, 0, abi.encodeCall(settlement.settleReward, (claimId, 1)));
-        _pay("refund", 80_000, stranger, 0, abi.encodeCall(settlement.refund, abi.decode(output, (bytes32))));
-        _pay("accept again", 80_000, provider, PROVIDER_BOND, abi.encodeCall(settlement.accept, (requestId, providerPayee)));
+        _gas(
+            "timeout",
+            150_000,
+            stranger,
+            address(game),
+            0,
+            abi.encodeCall(game.timeout, abi.decode(output, (bytes32)))
+        );
+        _pay(
+            "settleReward",
+            100_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.settleReward, (claimId, 1))
+        );
+        _pay(
+            "refund",
+            80_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.refund, abi.decode(output, (bytes32)))
+        );
+        _pay(
+            "accept again",
+            80_000,
+            provider,
+            PROVIDER_BOND,
+            abi.encodeCall(settlement.accept, (requestId, providerPayee))
+        );
         output = _pay(
-            "claim again", 230_000, provider, 0, abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
+            "claim again",
+            230_000,
+            provider,
+            0,
+            abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
         );
         vm.warp(START + 2 * WINDOW_S);
-        _pay("finalize", 80_000, stranger, 0, abi.encodeCall(settlement.finalize, abi.decode(output, (bytes32))));
+        _pay(
+            "finalize",
+            80_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.finalize, abi.decode(output, (bytes32)))
+        );
         _pay("withdraw", 70_000, stranger, 0, abi.encodeCall(settlement.withdraw, (providerPayee)));
     }
 
@@ -104,7 +153,12 @@ contract GameGasTest is Player {
         s.phase = Phases.BLOCKS_CHOOSE;
         s.move = 1;
         bytes32[] memory path = Trees.path(leaves, 19, 5, 10);
-        _play("choose, 5 levels", 60_000, challenger, abi.encodeCall(game.choose, (s, 19, children[19], path)));
+        _play(
+            "choose, 5 levels",
+            60_000,
+            challenger,
+            abi.encodeCall(game.choose, (s, 19, children[19], path))
+        );
         assertEq(game.disputeOf(s.dispute).phase, Phases.BLOCKS_REVEAL, "one level lower");
     }
 
@@ -115,7 +169,8 @@ contract GameGasTest is Player {
         State memory s = _playTo(_disputed(lie), Phases.EXPAND);
         Expansion memory e = _expansion(s);
         bytes memory input = abi.encodeCall(
-            game.expand, (s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
+            game.expand,
+            (s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
         );
         s = _paid("expand, 7 children", 95_000, s, input);
         uint32 depth = s.level;
@@ -126,21 +181,36 @@ contract GameGasTest is Player {
         input = abi.encodeCall(game.chooseStep, (s, 4, steps[4], path, d0, d1, proof));
         s = _paid("chooseStep", 95_000, s, input);
         s = _playTo(s, Phases.LEAF_REVEAL);
-        s = _paid("revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (s, _leafData(s))));
+        s = _paid(
+            "revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (s, _leafData(s)))
+        );
         input = abi.encodeCall(game.chooseElement, (s, _leafData(s), 300));
         s = _paid("chooseElement, 1024 bytes", 95_000, s, input);
         int256[] memory accs = _accs(s);
         assertEq(accs.length, 32, "a full reveal");
-        s = _paid("revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (s, accs)));
+        s = _paid(
+            "revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (s, accs))
+        );
         uint32 choice;
         while (_boundary(s, choice + 1) <= 20) ++choice;
-        s = _paid("chooseFold, 32 accumulators", 95_000, s, abi.encodeCall(game.chooseFold, (s, accs, choice)));
+        s = _paid(
+            "chooseFold, 32 accumulators",
+            95_000,
+            s,
+            abi.encodeCall(game.chooseFold, (s, accs, choice))
+        );
         s = _playTo(s, Phases.STEP);
-        _play("step, without the verifier", 160_000, stranger, abi.encodeCall(game.step, (s, Toy.WITNESS)));
+        _play(
+            "step, without the verifier",
+            160_000,
+            stranger,
+            abi.encodeCall(game.step, (s, Toy.WITNESS))
+        );
         assertTrue(game.disputeOf(s.dispute).challengerWon, "convicted");
     }
 
-    /// Measures a move, then plays it as ever to know the state after it: on a copy of the chain, put back in between.
+    /// Measures a move, then plays it as ever to know the state after it: on a copy of the chain,
+    /// put back in between.
     function _paid(string memory what, uint256 most, State memory s, bytes memory input)
         private
         returns (State memory)

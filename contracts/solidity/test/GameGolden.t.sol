@@ -6,18 +6,35 @@ import {IClaims} from "../interfaces/IClaims.sol";
 import {IDisputeGame, State, Subject} from "../interfaces/IDisputeGame.sol";
 import {Statement, TensorShape} from "../interfaces/IStepVerifier.sol";
 import {GameTree} from "../libraries/GameTree.sol";
+import {Merkle} from "../libraries/Merkle.sol";
 import {Tokens} from "../libraries/Tokens.sol";
+import {Turns} from "../libraries/Turns.sol";
 import {Test} from "./support/Test.sol";
 import {Trees} from "./support/Trees.sol";
 
 interface VmJson {
     function readFile(string calldata path) external view returns (string memory);
-    function parseJsonUint(string calldata json, string calldata key) external pure returns (uint256);
-    function parseJsonUintArray(string calldata json, string calldata key) external pure returns (uint256[] memory);
+    function parseJsonUint(string calldata json, string calldata key)
+        external
+        pure
+        returns (uint256);
+    function parseJsonUintArray(string calldata json, string calldata key)
+        external
+        pure
+        returns (uint256[] memory);
     function parseJsonBool(string calldata json, string calldata key) external pure returns (bool);
-    function parseJsonString(string calldata json, string calldata key) external pure returns (string memory);
-    function parseJsonBytes(string calldata json, string calldata key) external pure returns (bytes memory);
-    function parseJsonBytes32(string calldata json, string calldata key) external pure returns (bytes32);
+    function parseJsonString(string calldata json, string calldata key)
+        external
+        pure
+        returns (string memory);
+    function parseJsonBytes(string calldata json, string calldata key)
+        external
+        pure
+        returns (bytes memory);
+    function parseJsonBytes32(string calldata json, string calldata key)
+        external
+        pure
+        returns (bytes32);
     function parseJsonBytes32Array(string calldata json, string calldata key)
         external
         pure
@@ -26,8 +43,9 @@ interface VmJson {
     function expectPartialRevert(bytes4 selector) external;
 }
 
-/// The game of the Rust crate, move by move, from tests/golden/game.json: the same states, hashed to the same bytes. This contract stands
-/// in for the settlement, the registry and the verifier, as the file's program says.
+/// The game of the Rust crate, move by move, from tests/golden/game.json: the same states, hashed
+/// to the same bytes. This contract stands in for the settlement, the registry and the verifier, as
+/// the file's program says.
 contract GameGoldenTest is Test, IClaims {
     VmJson private constant json = VmJson(address(uint160(uint256(keccak256("hevm cheat code")))));
     uint64 private constant START = 1_800_000_000;
@@ -53,7 +71,7 @@ contract GameGoldenTest is Test, IClaims {
         vm.warp(START);
     }
 
-    // ---------------------------------------------------------------- settlement, registry, verifier
+    // ------------------------------------------------------------ settlement, registry, verifier
 
     function isPending(bytes32) external pure returns (bool) {
         return true;
@@ -104,10 +122,10 @@ contract GameGoldenTest is Test, IClaims {
         view
         returns (int256)
     {
-        uint256 at = 4 * uint256(element) - 1024 * uint256(leaf);
+        uint256 place = 4 * uint256(element) - 1024 * uint256(leaf);
         uint32 bits;
         for (uint256 j = 0; j < 4; ++j) {
-            bits |= uint32(uint8(data[at + j])) << uint32(8 * j);
+            bits |= uint32(uint8(data[place + j])) << uint32(8 * j);
         }
         return d0 == sampleD0 ? int256(uint256(bits)) : int256(int32(bits));
     }
@@ -119,15 +137,16 @@ contract GameGoldenTest is Test, IClaims {
 
     // ---------------------------------------------------------------- disputes
 
-    function _load(string memory at) private {
-        promptSteps = uint32(json.parseJsonUint(file, string.concat(at, ".promptSteps")));
-        outputSteps = uint32(json.parseJsonUint(file, string.concat(at, ".outputSteps")));
-        programRoot = json.parseJsonBytes32(file, string.concat(at, ".programRoot"));
+    function _load(string memory place) private {
+        promptSteps = uint32(json.parseJsonUint(file, string.concat(place, ".promptSteps")));
+        outputSteps = uint32(json.parseJsonUint(file, string.concat(place, ".outputSteps")));
+        programRoot = json.parseJsonBytes32(file, string.concat(place, ".programRoot"));
         bytes32[] memory program = new bytes32[](outputSteps);
         for (uint256 i = 0; i < outputSteps; ++i) {
-            string memory step = string.concat(at, ".program[", vm.toString(i), "]");
+            string memory step = string.concat(place, ".program[", vm.toString(i), "]");
             bytes32 d0 = json.parseJsonBytes32(file, string.concat(step, ".d0"));
-            program[i] = GameTree.leafOf(d0, json.parseJsonBytes32(file, string.concat(step, ".d1")));
+            program[i] =
+                GameTree.leafOf(d0, json.parseJsonBytes32(file, string.concat(step, ".d1")));
             shapes[d0] = TensorShape({
                 byteLength: uint32(json.parseJsonUint(file, string.concat(step, ".byteLength"))),
                 leaves: uint32(json.parseJsonUint(file, string.concat(step, ".leaves"))),
@@ -140,52 +159,65 @@ contract GameGoldenTest is Test, IClaims {
         assertEq(Trees.root(program), programRoot, "program root");
         subject = Subject({
             modelId: keccak256("model"),
-            traceRoot: json.parseJsonBytes32(file, string.concat(at, ".traceRoot")),
-            promptRoot: json.parseJsonBytes32(file, string.concat(at, ".promptRoot")),
-            promptLength: uint32(json.parseJsonUintArray(file, string.concat(at, ".prompt")).length),
-            outputRoot: json.parseJsonBytes32(file, string.concat(at, ".outputRoot")),
-            outputLength: uint32(json.parseJsonUintArray(file, string.concat(at, ".output")).length)
+            traceRoot: json.parseJsonBytes32(file, string.concat(place, ".traceRoot")),
+            promptRoot: json.parseJsonBytes32(file, string.concat(place, ".promptRoot")),
+            promptLength: uint32(
+                json.parseJsonUintArray(file, string.concat(place, ".prompt")).length
+            ),
+            outputRoot: json.parseJsonBytes32(file, string.concat(place, ".outputRoot")),
+            outputLength: uint32(
+                json.parseJsonUintArray(file, string.concat(place, ".output")).length
+            )
         });
     }
 
-    function _open(string memory at, uint32 clockS, uint32 minResponseS) private returns (State memory s) {
-        uint32 arityBits = uint32(json.parseJsonUint(file, string.concat(at, ".arityBits")));
+    function _open(string memory place, uint32 clockS, uint32 minResponseS)
+        private
+        returns (State memory s)
+    {
+        uint32 arityBits = uint32(json.parseJsonUint(file, string.concat(place, ".arityBits")));
         game = new DisputeGame(address(this), address(this), arityBits, clockS, minResponseS);
-        s = _state(string.concat(at, ".initial"));
+        s = _state(string.concat(place, ".initial"));
         game.open(s.dispute, keccak256("claim"), challenger, defender, subject);
-        _check(s, string.concat(at, ".initial"));
+        _check(s, string.concat(place, ".initial"));
     }
 
-    function _state(string memory at) private view returns (State memory) {
-        return abi.decode(json.parseJsonBytes(file, string.concat(at, ".encoded")), (State));
+    function _state(string memory place) private view returns (State memory) {
+        return abi.decode(json.parseJsonBytes(file, string.concat(place, ".encoded")), (State));
     }
 
-    function _check(State memory s, string memory at) private view {
-        bytes32 expected = json.parseJsonBytes32(file, string.concat(at, ".hash"));
-        assertEq(keccak256(abi.encode(s)), expected, string.concat(at, ": hash"));
-        assertEq(game.disputeOf(s.dispute).stateHash, expected, string.concat(at, ": the game's"));
-        assertEq(game.disputeOf(s.dispute).move, s.move, string.concat(at, ": move"));
-        assertEq(game.disputeOf(s.dispute).phase, s.phase, string.concat(at, ": phase"));
+    function _check(State memory s, string memory place) private view {
+        bytes32 expected = json.parseJsonBytes32(file, string.concat(place, ".hash"));
+        assertEq(keccak256(abi.encode(s)), expected, string.concat(place, ": hash"));
+        assertEq(
+            game.disputeOf(s.dispute).stateHash, expected, string.concat(place, ": the game's")
+        );
+        assertEq(game.disputeOf(s.dispute).move, s.move, string.concat(place, ": move"));
+        assertEq(game.disputeOf(s.dispute).phase, s.phase, string.concat(place, ": phase"));
     }
 
-    function _bytes32s(string memory at, string memory name) private view returns (bytes32[] memory) {
-        return json.parseJsonBytes32Array(file, string.concat(at, ".args.", name));
+    function _bytes32s(string memory place, string memory name)
+        private
+        view
+        returns (bytes32[] memory)
+    {
+        return json.parseJsonBytes32Array(file, string.concat(place, ".args.", name));
     }
 
-    function _bytes32(string memory at, string memory name) private view returns (bytes32) {
-        return json.parseJsonBytes32(file, string.concat(at, ".args.", name));
+    function _bytes32(string memory place, string memory name) private view returns (bytes32) {
+        return json.parseJsonBytes32(file, string.concat(place, ".args.", name));
     }
 
-    function _bytes(string memory at, string memory name) private view returns (bytes memory) {
-        return json.parseJsonBytes(file, string.concat(at, ".args.", name));
+    function _bytes(string memory place, string memory name) private view returns (bytes memory) {
+        return json.parseJsonBytes(file, string.concat(place, ".args.", name));
     }
 
-    function _uint(string memory at, string memory name) private view returns (uint32) {
-        return uint32(json.parseJsonUint(file, string.concat(at, ".args.", name)));
+    function _uint(string memory place, string memory name) private view returns (uint32) {
+        return uint32(json.parseJsonUint(file, string.concat(place, ".args.", name)));
     }
 
-    function _accs(string memory at) private view returns (int256[] memory accs) {
-        bytes32[] memory words = _bytes32s(at, "accs");
+    function _accs(string memory place) private view returns (int256[] memory accs) {
+        bytes32[] memory words = _bytes32s(place, "accs");
         accs = new int256[](words.length);
         for (uint256 i = 0; i < words.length; ++i) {
             accs[i] = int256(uint256(words[i]));
@@ -193,23 +225,28 @@ contract GameGoldenTest is Test, IClaims {
     }
 
     /// The call of a move of the file, on this state.
-    function _call(State memory s, string memory at) private view returns (bytes memory) {
-        bytes32 name = keccak256(bytes(json.parseJsonString(file, string.concat(at, ".name"))));
-        if (name == keccak256("reveal")) return abi.encodeCall(game.reveal, (s, _bytes32s(at, "children")));
+    function _call(State memory s, string memory place) private view returns (bytes memory) {
+        bytes32 name = keccak256(bytes(json.parseJsonString(file, string.concat(place, ".name"))));
+        if (name == keccak256("reveal")) {
+            return abi.encodeCall(game.reveal, (s, _bytes32s(place, "children")));
+        }
         if (name == keccak256("choose")) {
-            return abi.encodeCall(game.choose, (s, _uint(at, "child"), _bytes32(at, "hash"), _bytes32s(at, "path")));
+            return abi.encodeCall(
+                game.choose,
+                (s, _uint(place, "child"), _bytes32(place, "hash"), _bytes32s(place, "path"))
+            );
         }
         if (name == keccak256("chooseStep")) {
             return abi.encodeCall(
                 game.chooseStep,
                 (
                     s,
-                    _uint(at, "child"),
-                    _bytes32(at, "hash"),
-                    _bytes32s(at, "path"),
-                    _bytes32(at, "d0"),
-                    _bytes32(at, "d1"),
-                    _bytes32s(at, "descriptorProof")
+                    _uint(place, "child"),
+                    _bytes32(place, "hash"),
+                    _bytes32s(place, "path"),
+                    _bytes32(place, "d0"),
+                    _bytes32(place, "d1"),
+                    _bytes32s(place, "descriptorProof")
                 )
             );
         }
@@ -218,27 +255,33 @@ contract GameGoldenTest is Test, IClaims {
                 game.expand,
                 (
                     s,
-                    _bytes32(at, "stepRoot"),
-                    _bytes32s(at, "collectProof"),
-                    _bytes32s(at, "sampleProof"),
-                    _bytes(at, "tokens"),
-                    _bytes32s(at, "tokenProof"),
-                    _bytes32s(at, "children")
+                    _bytes32(place, "stepRoot"),
+                    _bytes32s(place, "collectProof"),
+                    _bytes32s(place, "sampleProof"),
+                    _bytes(place, "tokens"),
+                    _bytes32s(place, "tokenProof"),
+                    _bytes32s(place, "children")
                 )
             );
         }
-        if (name == keccak256("revealLeaf")) return abi.encodeCall(game.revealLeaf, (s, _bytes(at, "data")));
-        if (name == keccak256("chooseElement")) {
-            return abi.encodeCall(game.chooseElement, (s, _bytes(at, "data"), _uint(at, "element")));
+        if (name == keccak256("revealLeaf")) {
+            return abi.encodeCall(game.revealLeaf, (s, _bytes(place, "data")));
         }
-        if (name == keccak256("revealFold")) return abi.encodeCall(game.revealFold, (s, _accs(at)));
+        if (name == keccak256("chooseElement")) {
+            uint32 element = _uint(place, "element");
+            return abi.encodeCall(game.chooseElement, (s, _bytes(place, "data"), element));
+        }
+        if (name == keccak256("revealFold")) {
+            return abi.encodeCall(game.revealFold, (s, _accs(place)));
+        }
         assertTrue(name == keccak256("chooseFold"), "a move that this test doesn't know");
-        return abi.encodeCall(game.chooseFold, (s, _accs(at), _uint(at, "choice")));
+        return abi.encodeCall(game.chooseFold, (s, _accs(place), _uint(place, "choice")));
     }
 
-    function _make(State memory s, string memory at) private returns (State memory next) {
-        bool byDefender = keccak256(bytes(json.parseJsonString(file, string.concat(at, ".by")))) == keccak256("defender");
-        bytes memory call = _call(s, at);
+    function _make(State memory s, string memory place) private returns (State memory next) {
+        bool byDefender = keccak256(bytes(json.parseJsonString(file, string.concat(place, ".by"))))
+            == keccak256("defender");
+        bytes memory call = _call(s, place);
         vm.prank(byDefender ? defender : challenger);
         (bool ok, bytes memory reason) = address(game).call(call);
         if (!ok) {
@@ -246,21 +289,25 @@ contract GameGoldenTest is Test, IClaims {
                 revert(add(reason, 32), mload(reason))
             }
         }
-        next = _state(at);
-        _check(next, at);
+        next = _state(place);
+        _check(next, place);
     }
 
     /// One test each: a test's gas is limited, and reading JSON is most of it.
     function _play(uint256 dispute) private {
-        string memory at = string.concat(".disputes[", vm.toString(dispute), "]");
-        _load(at);
-        State memory s = _open(at, 1000, 60);
+        string memory place = string.concat(".disputes[", vm.toString(dispute), "]");
+        _load(place);
+        State memory s = _open(place, 1000, 60);
         for (uint256 i = 0;; ++i) {
-            string memory move = string.concat(at, ".moves[", vm.toString(i), "]");
+            string memory move = string.concat(place, ".moves[", vm.toString(i), "]");
             if (!json.keyExistsJson(file, move)) break;
             s = _make(s, move);
         }
-        assertEq(keccak256(abi.encode(s)), json.parseJsonBytes32(file, string.concat(at, ".last.hash")), "the last");
+        assertEq(
+            keccak256(abi.encode(s)),
+            json.parseJsonBytes32(file, string.concat(place, ".last.hash")),
+            "the last"
+        );
         game.step(s, "");
         assertTrue(resolved && challengerWon, "the challenger wins");
     }
@@ -290,18 +337,19 @@ contract GameGoldenTest is Test, IClaims {
         _load(".disputes[0]");
         uint256 i;
         for (;; ++i) {
-            string memory at = string.concat(".clocks[", vm.toString(i), "]");
-            if (!json.keyExistsJson(file, at)) break;
+            string memory place = string.concat(".clocks[", vm.toString(i), "]");
+            if (!json.keyExistsJson(file, place)) break;
             vm.warp(START);
-            uint32 clockS = uint32(json.parseJsonUint(file, string.concat(at, ".clock")));
-            uint32 minResponseS = uint32(json.parseJsonUint(file, string.concat(at, ".minResponse")));
+            uint32 clockS = uint32(json.parseJsonUint(file, string.concat(place, ".clock")));
+            uint32 minResponseS =
+                uint32(json.parseJsonUint(file, string.concat(place, ".minResponse")));
             State memory s = _open(".disputes[0]", clockS, minResponseS);
-            vm.warp(START + json.parseJsonUint(file, string.concat(at, ".elapsed")));
-            if (json.parseJsonBool(file, string.concat(at, ".inTime"))) {
-                json.expectPartialRevert(DisputeGame.StillInTime.selector);
+            vm.warp(START + json.parseJsonUint(file, string.concat(place, ".elapsed")));
+            if (json.parseJsonBool(file, string.concat(place, ".inTime"))) {
+                json.expectPartialRevert(Turns.StillInTime.selector);
                 game.timeout(s.dispute);
                 _make(s, ".disputes[0].moves[0]");
-                uint256 remaining = json.parseJsonUint(file, string.concat(at, ".remaining"));
+                uint256 remaining = json.parseJsonUint(file, string.concat(place, ".remaining"));
                 assertEq(game.disputeOf(s.dispute).defenderRemaining, remaining, "remaining");
             } else {
                 game.timeout(s.dispute);
@@ -321,7 +369,11 @@ contract GameGoldenTest is Test, IClaims {
         }
     }
 
-    function climb(bytes32 hash, uint256 index, bytes32[] calldata path) external pure returns (bytes32) {
+    function climb(bytes32 hash, uint256 index, bytes32[] calldata path)
+        external
+        pure
+        returns (bytes32)
+    {
         return GameTree.climb(hash, index, path);
     }
 
@@ -332,19 +384,25 @@ contract GameGoldenTest is Test, IClaims {
     function test_golden_trees_sameRoots() public view {
         uint256 i;
         for (;; ++i) {
-            string memory at = string.concat(".trees[", vm.toString(i), "]");
-            if (!json.keyExistsJson(file, at)) break;
-            uint256 leaves = json.parseJsonUint(file, string.concat(at, ".leaves"));
-            assertEq(GameTree.depth(leaves), json.parseJsonUint(file, string.concat(at, ".depth")), "depth");
-            uint256[] memory real = json.parseJsonUintArray(file, string.concat(at, ".real"));
+            string memory place = string.concat(".trees[", vm.toString(i), "]");
+            if (!json.keyExistsJson(file, place)) break;
+            uint256 leaves = json.parseJsonUint(file, string.concat(place, ".leaves"));
+            assertEq(
+                Merkle.depth(leaves),
+                json.parseJsonUint(file, string.concat(place, ".depth")),
+                "depth"
+            );
+            uint256[] memory real = json.parseJsonUintArray(file, string.concat(place, ".real"));
             for (uint256 h = 0; h < real.length; ++h) {
                 assertEq(GameTree.realNodes(leaves, h), real[h], "real nodes");
             }
-            bytes32 root = json.parseJsonBytes32(file, string.concat(at, ".root"));
+            bytes32 root = json.parseJsonBytes32(file, string.concat(place, ".root"));
             for (uint256 leaf = 0; leaf < leaves; ++leaf) {
-                string memory path = string.concat(at, ".paths[", vm.toString(leaf), "]");
+                string memory path = string.concat(place, ".paths[", vm.toString(leaf), "]");
                 bytes32 hash = Trees.leaf(abi.encodePacked(uint8(leaf), bytes3(0)));
-                assertEq(this.climb(hash, leaf, json.parseJsonBytes32Array(file, path)), root, "root");
+                assertEq(
+                    this.climb(hash, leaf, json.parseJsonBytes32Array(file, path)), root, "root"
+                );
             }
         }
         assertTrue(i >= 10, "the file has trees");
@@ -353,23 +411,27 @@ contract GameGoldenTest is Test, IClaims {
     function test_golden_tokenRoots_same() public view {
         uint256 i;
         for (;; ++i) {
-            string memory at = string.concat(".tokenRoots[", vm.toString(i), "]");
-            if (!json.keyExistsJson(file, at)) break;
-            uint256 tokens = json.parseJsonUint(file, string.concat(at, ".tokens"));
+            string memory place = string.concat(".tokenRoots[", vm.toString(i), "]");
+            if (!json.keyExistsJson(file, place)) break;
+            uint256 tokens = json.parseJsonUint(file, string.concat(place, ".tokens"));
             bytes memory packed = new bytes(4 * tokens);
             for (uint256 k = 0; k < packed.length; ++k) {
                 packed[k] = bytes1(uint8((7 * (k / 4) + 1) >> (8 * (k % 4))));
             }
-            assertEq(this.tokenRoot(packed), json.parseJsonBytes32(file, string.concat(at, ".root")), "root");
+            assertEq(
+                this.tokenRoot(packed),
+                json.parseJsonBytes32(file, string.concat(place, ".root")),
+                "root"
+            );
         }
         assertTrue(i >= 5, "the file has token roots");
     }
 
     function test_golden_states_sameHashes() public view {
         for (uint256 i = 0; i < 2; ++i) {
-            string memory at = string.concat(".states[", vm.toString(i), "]");
-            bytes32 hash = json.parseJsonBytes32(file, string.concat(at, ".hash"));
-            assertEq(keccak256(abi.encode(_state(at))), hash, "hash");
+            string memory place = string.concat(".states[", vm.toString(i), "]");
+            bytes32 hash = json.parseJsonBytes32(file, string.concat(place, ".hash"));
+            assertEq(keccak256(abi.encode(_state(place))), hash, "hash");
         }
     }
 }

@@ -4,8 +4,14 @@ pragma solidity 0.8.37;
 import {DisputeGame} from "../DisputeGame.sol";
 import {InferenceSettlement} from "../InferenceSettlement.sol";
 import {ModelRegistry} from "../ModelRegistry.sol";
-import {ClaimStatus, IInferenceSettlement, RequestStatus} from "../interfaces/IInferenceSettlement.sol";
+import {
+    ClaimStatus,
+    IInferenceSettlement,
+    RequestStatus
+} from "../interfaces/IInferenceSettlement.sol";
 import {Tokens} from "../libraries/Tokens.sol";
+import {Ledger} from "../libraries/Ledger.sol";
+import {Records} from "../libraries/Records.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
@@ -22,7 +28,11 @@ contract InferenceSettlementTest is Player {
         cheats.expectPartialRevert(reason);
     }
 
-    function _view(bytes32 requestId) private view returns (IInferenceSettlement.RequestView memory) {
+    function _view(bytes32 requestId)
+        private
+        view
+        returns (IInferenceSettlement.RequestView memory)
+    {
         return settlement.requestOf(requestId);
     }
 
@@ -46,7 +56,9 @@ contract InferenceSettlementTest is Player {
             )
         );
         cheats.expectEmit();
-        emit IInferenceSettlement.Requested(expected, modelId, requester, prompt, OUTPUT, FEE, START + 1 days);
+        emit IInferenceSettlement.Requested(
+            expected, modelId, requester, prompt, OUTPUT, FEE, START + 1 days
+        );
         bytes32 requestId = _request(1);
         assertEq(requestId, expected, "the id is the content");
         assertEq(_view(requestId).requester, requester);
@@ -145,21 +157,21 @@ contract InferenceSettlementTest is Player {
         settlement.cancel(requestId);
         _accept(requestId);
         vm.startPrank(requester);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.cancel(requestId);
         // Missed, but not released: the bond has to be dealt with first.
         vm.warp(START + CLAIM_S + 1);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.cancel(requestId);
         settlement.release(requestId);
         settlement.cancel(requestId);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.cancel(requestId);
         assertCredit(requester, FEE, "once");
     }
 
     function test_cancel_unknown_reverts() public {
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.cancel(0);
     }
 
@@ -187,10 +199,10 @@ contract InferenceSettlementTest is Player {
         settlement.accept{value: PROVIDER_BOND + 1}(requestId, providerPayee);
         vm.expectRevert(InferenceSettlement.ZeroPayee.selector);
         settlement.accept{value: PROVIDER_BOND}(requestId, address(0));
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.accept{value: PROVIDER_BOND}(bytes32(0), providerPayee);
         settlement.accept{value: PROVIDER_BOND}(requestId, providerPayee);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.accept{value: PROVIDER_BOND}(requestId, providerPayee);
     }
 
@@ -222,7 +234,7 @@ contract InferenceSettlementTest is Player {
         assertEq(_view(requestId).provider, address(0));
         assertEq(_view(requestId).providerPayee, address(0));
         assertEq(_view(requestId).claimBy, 0);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.release(requestId);
     }
 
@@ -240,8 +252,9 @@ contract InferenceSettlementTest is Player {
     /// A deadline at the end of time must not make reopening overflow.
     function test_release_absurdDeadline_isCapped() public {
         vm.prank(requester);
-        bytes32 requestId =
-            settlement.request{value: FEE}(modelId, Toy.prompt(PROMPT), OUTPUT, type(uint64).max, 1);
+        bytes32 requestId = settlement.request{value: FEE}(
+            modelId, Toy.prompt(PROMPT), OUTPUT, type(uint64).max, 1
+        );
         _accept(requestId);
         vm.warp(START + CLAIM_S + 1);
         settlement.release(requestId);
@@ -270,7 +283,9 @@ contract InferenceSettlementTest is Player {
             )
         );
         cheats.expectEmit();
-        emit IInferenceSettlement.Claimed(expected, requestId, provider, output, root, START + 9 + WINDOW_S);
+        emit IInferenceSettlement.Claimed(
+            expected, requestId, provider, output, root, START + 9 + WINDOW_S
+        );
         vm.prank(provider);
         assertEq(settlement.claim(requestId, output, root), expected, "the id is the content");
         IInferenceSettlement.ClaimView memory c = settlement.claimOf(expected);
@@ -293,7 +308,7 @@ contract InferenceSettlementTest is Player {
         bytes memory output = Toy.output(honest, PROMPT, OUTPUT);
         bytes32 requestId = _request(1);
         vm.prank(provider);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.claim(requestId, output, 0);
         _accept(requestId);
         vm.prank(stranger);
@@ -304,7 +319,7 @@ contract InferenceSettlementTest is Player {
         settlement.claim(requestId, output, 0);
         vm.startPrank(provider);
         settlement.claim(requestId, output, 0);
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.claim(requestId, output, 0);
     }
 
@@ -386,7 +401,7 @@ contract InferenceSettlementTest is Player {
         (bytes32 requestId, bytes32 claimId) = _claimed(honest);
         bytes memory output = Toy.output(honest, PROMPT, OUTPUT);
         assertTrue(!settlement.isFinalOutput(requestId, output), "pending");
-        _refuse(InferenceSettlement.WrongRequestStatus.selector);
+        _refuse(Records.WrongRequestStatus.selector);
         settlement.finalOutput(requestId);
         vm.warp(START + WINDOW_S);
         settlement.finalize(claimId);
@@ -407,7 +422,14 @@ contract InferenceSettlementTest is Player {
     function test_challenge_storesAndEmits() public {
         (, bytes32 claimId) = _claimed(honest);
         bytes32 expected = keccak256(
-            abi.encode("refute.dispute", block.chainid, address(settlement), claimId, challenger, challengerPayee)
+            abi.encode(
+                "refute.dispute",
+                block.chainid,
+                address(settlement),
+                claimId,
+                challenger,
+                challengerPayee
+            )
         );
         cheats.expectEmit();
         emit IInferenceSettlement.Challenged(claimId, expected, challenger);
@@ -461,10 +483,13 @@ contract InferenceSettlementTest is Player {
         bytes32 claimId = _claim(requestId, honest);
         vm.warp(START + WINDOW_S);
         settlement.finalize(claimId);
-        _refuse(InferenceSettlement.PaymentFailed.selector);
+        _refuse(Ledger.PaymentFailed.selector);
         settlement.withdraw(payee);
         assertCredit(payee, FEE + PROVIDER_BOND, "still there");
-        assertTrue(settlement.isFinalOutput(requestId, Toy.output(honest, PROMPT, OUTPUT)), "final all the same");
+        assertTrue(
+            settlement.isFinalOutput(requestId, Toy.output(honest, PROMPT, OUTPUT)),
+            "final all the same"
+        );
     }
 
     function test_withdraw_reentering_getsItOnce() public {
@@ -497,7 +522,8 @@ contract InferenceSettlementTest is Player {
     // ---------------------------------------------------------------- constructor
 
     function _refuseTerms(InferenceSettlement.Terms memory t, string memory what) private {
-        address future = cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
+        address future =
+            cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
         DisputeGame g = new DisputeGame(address(registry), future, 5, 1, 1);
         vm.expectRevert(abi.encodeWithSelector(InferenceSettlement.BadTerms.selector, what));
         new InferenceSettlement(address(registry), address(g), t);
@@ -545,7 +571,8 @@ contract InferenceSettlementTest is Player {
 
     function test_constructor_registryOfAnother_reverts() public {
         ModelRegistry other = new ModelRegistry(address(verifier));
-        address future = cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
+        address future =
+            cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
         DisputeGame g = new DisputeGame(address(registry), future, 5, 1, 1);
         vm.expectRevert(abi.encodeWithSelector(InferenceSettlement.BadTerms.selector, "registry"));
         new InferenceSettlement(address(other), address(g), _terms());

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {GameTree} from "../libraries/GameTree.sol";
+import {Merkle} from "../libraries/Merkle.sol";
 import {Tokens} from "../libraries/Tokens.sol";
 import {VmMore} from "./support/Fixture.sol";
 import {Test} from "./support/Test.sol";
@@ -10,11 +11,19 @@ import {Trees} from "./support/Trees.sol";
 
 /// Calldata for the libraries.
 contract Libraries {
-    function fold(bytes32[] calldata nodes, uint256 level, uint256 levels) external pure returns (bytes32) {
+    function fold(bytes32[] calldata nodes, uint256 level, uint256 levels)
+        external
+        pure
+        returns (bytes32)
+    {
         return GameTree.fold(nodes, level, levels);
     }
 
-    function climb(bytes32 hash, uint256 index, bytes32[] calldata path) external pure returns (bytes32) {
+    function climb(bytes32 hash, uint256 index, bytes32[] calldata path)
+        external
+        pure
+        returns (bytes32)
+    {
         return GameTree.climb(hash, index, path);
     }
 
@@ -34,11 +43,12 @@ contract Libraries {
         Tokens.checkIds(packed, vocabulary);
     }
 
-    function checkOutput(bytes calldata packed, uint256 vocabulary, uint32[] memory stopIds, uint256 maximum)
-        external
-        pure
-        returns (uint256)
-    {
+    function checkOutput(
+        bytes calldata packed,
+        uint256 vocabulary,
+        uint32[] memory stopIds,
+        uint256 maximum
+    ) external pure returns (uint256) {
         return Tokens.checkOutput(packed, vocabulary, stopIds, maximum);
     }
 }
@@ -60,16 +70,18 @@ contract LibrariesTest is Test {
     }
 
     function test_depth_everySize() public pure {
-        assertEq(GameTree.depth(1), 0);
-        assertEq(GameTree.depth(2), 1);
-        assertEq(GameTree.depth(3), 2);
-        assertEq(GameTree.depth(65_536), 16);
-        assertEq(GameTree.depth(65_537), 17);
-        assertEq(GameTree.depth(type(uint32).max), 32);
+        assertEq(Merkle.depth(1), 0);
+        assertEq(Merkle.depth(2), 1);
+        assertEq(Merkle.depth(3), 2);
+        assertEq(Merkle.depth(65_536), 16);
+        assertEq(Merkle.depth(65_537), 17);
+        assertEq(Merkle.depth(type(uint32).max), 32);
         for (uint256 n = 1; n < 70; ++n) {
-            assertEq(GameTree.depth(n), Trees.depth(n), "depth");
-            for (uint256 h = 0; h <= GameTree.depth(n); ++h) {
-                assertEq(GameTree.realNodes(n, h), Trees.level(new bytes32[](n), h).length, "real nodes");
+            assertEq(Merkle.depth(n), Trees.depth(n), "depth");
+            for (uint256 h = 0; h <= Merkle.depth(n); ++h) {
+                assertEq(
+                    GameTree.realNodes(n, h), Trees.level(new bytes32[](n), h).length, "real nodes"
+                );
             }
         }
     }
@@ -89,8 +101,9 @@ contract LibrariesTest is Test {
         for (uint256 h = 0; h < levels; ++h) {
             bytes32[] memory next = new bytes32[]((row.length + 1) / 2);
             for (uint256 i = 0; i < next.length; ++i) {
-                next[i] =
-                    Trees.node(row[2 * i], 2 * i + 1 < row.length ? row[2 * i + 1] : Trees.padding(level + h));
+                next[i] = Trees.node(
+                    row[2 * i], 2 * i + 1 < row.length ? row[2 * i + 1] : Trees.padding(level + h)
+                );
             }
             row = next;
         }
@@ -113,7 +126,11 @@ contract LibrariesTest is Test {
         assertEq(lib.tokenRoot(packed), Trees.root(Trees.chunks(packed)));
     }
 
-    function _tokens(uint256 seed, uint256 length, uint256 vocabulary) private pure returns (bytes memory) {
+    function _tokens(uint256 seed, uint256 length, uint256 vocabulary)
+        private
+        pure
+        returns (bytes memory)
+    {
         uint32[] memory ids = new uint32[](length);
         for (uint256 i = 0; i < length; ++i) {
             ids[i] = uint32(uint256(keccak256(abi.encode(seed, i))) % vocabulary);
@@ -149,10 +166,14 @@ contract LibrariesTest is Test {
                 uint32[] memory ids = _ids(length, 49_151);
                 lib.checkIds(Toy.pack(ids), 49_152);
                 ids[i] = 49_152;
-                vm.expectRevert(abi.encodeWithSelector(Tokens.TokenOutsideVocabulary.selector, i, 49_152));
+                vm.expectRevert(
+                    abi.encodeWithSelector(Tokens.TokenOutsideVocabulary.selector, i, 49_152)
+                );
                 lib.checkIds(Toy.pack(ids), 49_152);
                 ids[i] = type(uint32).max;
-                vm.expectRevert(abi.encodeWithSelector(Tokens.TokenOutsideVocabulary.selector, i, ids[i]));
+                vm.expectRevert(
+                    abi.encodeWithSelector(Tokens.TokenOutsideVocabulary.selector, i, ids[i])
+                );
                 lib.checkIds(Toy.pack(ids), 49_152);
             }
         }
@@ -160,13 +181,16 @@ contract LibrariesTest is Test {
 
     function test_checkIds_readsNothingBehindTheEnd() public view {
         // The word holds other calldata behind the tokens: here the all-ones that follow.
-        (bool ok,) = address(lib).staticcall(
-            bytes.concat(
-                abi.encodeWithSelector(Libraries.checkIds.selector, uint256(64), uint256(10), uint256(4)),
-                hex"09000000",
-                hex"ffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
-            )
-        );
+        (bool ok,) = address(lib)
+            .staticcall(
+                bytes.concat(
+                    abi.encodeWithSelector(
+                        Libraries.checkIds.selector, uint256(64), uint256(10), uint256(4)
+                    ),
+                    hex"09000000",
+                    hex"ffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+                )
+            );
         assertTrue(ok, "tokens behind the end");
     }
 
@@ -191,9 +215,13 @@ contract LibrariesTest is Test {
         for (uint256 length = 1; length < 19; ++length) {
             uint32[] memory ids = _ids(length, 263);
             assertEq(lib.checkOutput(Toy.pack(ids), 1000, stops, length), length, "the maximum");
-            vm.expectRevert(abi.encodeWithSelector(Tokens.OutputCutShort.selector, length, length + 1));
+            vm.expectRevert(
+                abi.encodeWithSelector(Tokens.OutputCutShort.selector, length, length + 1)
+            );
             lib.checkOutput(Toy.pack(ids), 1000, stops, length + 1);
-            vm.expectRevert(abi.encodeWithSelector(Tokens.TooManyTokens.selector, length, length - 1));
+            vm.expectRevert(
+                abi.encodeWithSelector(Tokens.TooManyTokens.selector, length, length - 1)
+            );
             lib.checkOutput(Toy.pack(ids), 1000, stops, length - 1);
             ids[length - 1] = stops[length % 2];
             assertEq(lib.checkOutput(Toy.pack(ids), 1000, stops, length), length, "both");
@@ -208,7 +236,12 @@ contract LibrariesTest is Test {
         lib.checkOutput(Toy.pack(_ids(3, 0)), 1, none, 4);
     }
 
-    function testFuzz_checkOutput_sameAsPlain(uint256 seed, uint256 length, uint256 stops, uint256 maximum) public {
+    function testFuzz_checkOutput_sameAsPlain(
+        uint256 seed,
+        uint256 length,
+        uint256 stops,
+        uint256 maximum
+    ) public {
         length = bound(length, 1, 40);
         maximum = bound(maximum, 1, 40);
         uint32[] memory stopIds = _ids(bound(stops, 0, 32), 0);
@@ -224,7 +257,8 @@ contract LibrariesTest is Test {
             if (token >= 1280 || (stopped && i + 1 < length)) good = false;
         }
         if (!stopped && length != maximum) good = false;
-        (bool ok,) = address(lib).staticcall(abi.encodeCall(lib.checkOutput, (packed, 1280, stopIds, maximum)));
+        (bool ok,) = address(lib)
+            .staticcall(abi.encodeCall(lib.checkOutput, (packed, 1280, stopIds, maximum)));
         assertTrue(ok == good, "the rules");
     }
 }

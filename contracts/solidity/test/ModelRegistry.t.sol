@@ -22,7 +22,9 @@ contract ModelRegistryTest is Test {
 
     function test_register_emitsTheModelOnce() public {
         Model memory m = Toy.model();
-        bytes32 id = keccak256(abi.encode(m.numericsVersion, m.programRoot, m.weightsRoot, m.tokenizerHash, m.params));
+        bytes32 id = keccak256(
+            abi.encode(m.numericsVersion, m.programRoot, m.weightsRoot, m.tokenizerHash, m.params)
+        );
         assertTrue(!registry.isRegistered(id), "not yet");
         cheats.expectEmit();
         emit IModelRegistry.ModelRegistered(id, m);
@@ -34,7 +36,11 @@ contract ModelRegistryTest is Test {
         bytes32 id = registry.register(Toy.model());
         vm.prank(address(0xdead));
         assertEq(registry.register(Toy.model()), id);
-        assertEq(keccak256(abi.encode(registry.modelOf(id))), keccak256(abi.encode(Toy.model())), "the model");
+        assertEq(
+            keccak256(abi.encode(registry.modelOf(id))),
+            keccak256(abi.encode(Toy.model())),
+            "the model"
+        );
     }
 
     function test_register_anyDifference_isAnotherModel() public {
@@ -53,7 +59,9 @@ contract ModelRegistryTest is Test {
     function test_register_otherNumerics_reverts() public {
         Model memory m = Toy.model();
         m.numericsVersion = Toy.VERSION + 1;
-        vm.expectRevert(abi.encodeWithSelector(ModelRegistry.WrongNumericsVersion.selector, Toy.VERSION + 1));
+        vm.expectRevert(
+            abi.encodeWithSelector(ModelRegistry.WrongNumericsVersion.selector, Toy.VERSION + 1)
+        );
         registry.register(m);
     }
 
@@ -121,7 +129,9 @@ contract ModelRegistryTest is Test {
         bytes32 id = registry.register(m);
         (uint32 vocabulary, uint32[] memory stopIds) = registry.outputRulesOf(id);
         assertEq(vocabulary, 100);
-        assertEq(keccak256(abi.encode(stopIds)), keccak256(abi.encode(m.params.stopIds)), "stop ids");
+        assertEq(
+            keccak256(abi.encode(stopIds)), keccak256(abi.encode(m.params.stopIds)), "stop ids"
+        );
         m.params.stopIds[31] = 100;
         _refuse(m, "stopIds");
         m.params.stopIds[31] = m.params.stopIds[30];
@@ -140,7 +150,8 @@ contract ModelRegistryTest is Test {
         (uint32 promptSteps, uint32 outputSteps) = registry.stepsOf(id);
         assertEq(promptSteps, Toy.PROMPT_STEPS);
         assertEq(outputSteps, Toy.OUTPUT_STEPS);
-        (bytes32 programRoot, bytes32 weightsRoot, uint32 weightLeaves, uint32 carried) = registry.commitmentsOf(id);
+        (bytes32 programRoot, bytes32 weightsRoot, uint32 weightLeaves, uint32 carried) =
+            registry.commitmentsOf(id);
         assertEq(programRoot, Toy.model().programRoot);
         assertEq(programRoot, registry.programRootOf(id));
         assertEq(weightsRoot, Toy.model().weightsRoot);

@@ -3,7 +3,11 @@ pragma solidity 0.8.37;
 
 import {InferenceSettlement} from "../InferenceSettlement.sol";
 import {State} from "../interfaces/IDisputeGame.sol";
-import {ClaimStatus, IInferenceSettlement, RequestStatus} from "../interfaces/IInferenceSettlement.sol";
+import {
+    ClaimStatus,
+    IInferenceSettlement,
+    RequestStatus
+} from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind} from "./support/Toy.sol";
@@ -60,7 +64,9 @@ contract SettlementDisputesTest is Player {
         assertStatus(requestId, RequestStatus.Open);
         assertEq(settlement.requestOf(requestId).claimId, 0);
         assertEq(settlement.requestOf(requestId).provider, address(0));
-        assertEq(settlement.requestOf(requestId).deadline, START + 1 days + 50, "the time that was lost");
+        assertEq(
+            settlement.requestOf(requestId).deadline, START + 1 days + 50, "the time that was lost"
+        );
         assertCredit(BURN, PROVIDER_BURN, "burned");
         assertCredit(challengerPayee, 0, "not yet");
         cheats.expectEmit();
@@ -125,7 +131,9 @@ contract SettlementDisputesTest is Player {
         settlement.finalize(claimId);
         settlement.refund(s.dispute);
         assertCredit(challengerPayee, 0, "nothing comes back");
-        assertCredit(providerPayee, FEE + PROVIDER_BOND + CHALLENGER_BOND - CHALLENGER_BURN, "all its own");
+        assertCredit(
+            providerPayee, FEE + PROVIDER_BOND + CHALLENGER_BOND - CHALLENGER_BURN, "all its own"
+        );
         settlement.withdraw(BURN);
         settlement.withdraw(providerPayee);
         assertEq(address(settlement).balance, 0, "nothing left");
@@ -150,7 +158,8 @@ contract SettlementDisputesTest is Player {
 
     // ---------------------------------------------------------------- side by side
 
-    /// Whoever's game convicts, the earliest-opened dispute has the reward, and the others their bonds.
+    /// Whoever's game convicts, the earliest-opened dispute has the reward, and the others their
+    /// bonds.
     function test_parallel_latestConvicts_earliestIsPaid() public {
         _liar();
         State memory a = _open(1);
@@ -206,7 +215,8 @@ contract SettlementDisputesTest is Player {
         assertEq(credits[0][0], REWARD + CHALLENGER_BOND, "the first");
     }
 
-    /// A challenger out of time just before another dispute convicts: whether somebody called its timeout first or not, it has lost.
+    /// A challenger out of time just before another dispute convicts: whether somebody called its
+    /// timeout first or not, it has lost.
     function test_parallel_lateChallenger_orderDoesNotMatter() public {
         uint256[4][2] memory credits;
         for (uint256 order = 0; order < 2; ++order) {
@@ -216,7 +226,8 @@ contract SettlementDisputesTest is Player {
             State memory late = _answer(_open(1));
             vm.warp(START + 1);
             State memory second = _open(2);
-            // One second after the first challenger's last: the defender is late in the second dispute too.
+            // One second after the first challenger's last: the defender is late in the second
+            // dispute too.
             vm.warp(game.disputeOf(second.dispute).deadline + 1);
             if (order == 0) game.timeout(late.dispute);
             game.timeout(second.dispute);
@@ -246,7 +257,8 @@ contract SettlementDisputesTest is Player {
             _liar();
             State memory second = _open(2);
             State memory first = _open(1);
-            // The earlier one loses by an hour; the later one has its last second when that is found.
+            // The earlier one loses by an hour; the later one has its last second when that is
+            // found.
             vm.warp(START + 1);
             first = _answer(first);
             vm.warp(game.disputeOf(first.dispute).deadline);
@@ -257,7 +269,8 @@ contract SettlementDisputesTest is Player {
         }
     }
 
-    /// The list of disputes can be long: the walk takes as many calls as needed, and forgets nothing.
+    /// The list of disputes can be long: the walk takes as many calls as needed, and forgets
+    /// nothing.
     function test_settleReward_walksInSteps() public {
         _liar();
         State[6] memory s;
@@ -330,7 +343,8 @@ contract SettlementDisputesTest is Player {
 
     // ---------------------------------------------------------------- against oneself
 
-    /// A caught provider convicts itself through a puppet that was there first: it still loses more than half.
+    /// A caught provider convicts itself through a puppet that was there first: it still loses more
+    /// than half.
     function test_sockPuppet_convictsItsMaster_loses() public {
         _liar();
         uint256 before = provider.balance;
@@ -341,7 +355,11 @@ contract SettlementDisputesTest is Player {
         settlement.settleReward(claimId, 10);
         settlement.refund(puppet.dispute);
         settlement.refund(watcher.dispute);
-        assertCredit(providerPayee, REWARD + CHALLENGER_BOND, "what it staked with both hands, less what burned");
+        assertCredit(
+            providerPayee,
+            REWARD + CHALLENGER_BOND,
+            "what it staked with both hands, less what burned"
+        );
         assertTrue(2 * REWARD <= PROVIDER_BOND, "at most half comes back");
         assertCredit(_payee(2), CHALLENGER_BOND, "the watcher lost nothing");
     }

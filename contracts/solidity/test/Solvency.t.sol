@@ -4,23 +4,33 @@ pragma solidity 0.8.37;
 import {InferenceSettlement} from "../InferenceSettlement.sol";
 import {DisputeGame} from "../DisputeGame.sol";
 import {IDisputeGame, State} from "../interfaces/IDisputeGame.sol";
-import {ClaimStatus, IInferenceSettlement, RequestStatus} from "../interfaces/IInferenceSettlement.sol";
+import {
+    ClaimStatus,
+    IInferenceSettlement,
+    RequestStatus
+} from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
 import {Fixture} from "./support/Fixture.sol";
 import {Lie, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
 import {Test, Vm} from "./support/Test.sol";
 
-/// Anybody doing anything: requesters, providers and challengers who act in any order, some of them the same people. Claims are of a
-/// trace of three blocks whose roots are arbitrary: disputes end by the clock, or are played down to an expansion that nobody makes.
+/// Anybody doing anything: requesters, providers and challengers who act in any order, some of them
+/// the same people. Claims are of a trace of three blocks whose roots are arbitrary: disputes end
+/// by the clock, or are played down to an expansion that nobody makes.
 contract Crowd is Test {
     uint256 private constant MOST = 40;
 
     InferenceSettlement private settlement;
     DisputeGame private game;
     bytes32 private modelId;
-    address[5] private people =
-        [address(0x1011), address(0x1012), address(0x1013), address(0x1014), 0x000000000000000000000000000000000000dEaD];
+    address[5] private people = [
+        address(0x1011),
+        address(0x1012),
+        address(0x1013),
+        address(0x1014),
+        0x000000000000000000000000000000000000dEaD
+    ];
 
     bytes32[] private requests;
     bytes32[] private claims;
@@ -199,14 +209,19 @@ contract Crowd is Test {
         }
         for (uint256 i = 0; i < requests.length; ++i) {
             IInferenceSettlement.RequestView memory r = settlement.requestOf(requests[i]);
-            if (r.status != RequestStatus.Final && r.status != RequestStatus.Cancelled) sum += r.fee;
+            if (r.status != RequestStatus.Final && r.status != RequestStatus.Cancelled) {
+                sum += r.fee;
+            }
             // One bond from the acceptance to the end of the claim.
             if (r.status == RequestStatus.Accepted || r.status == RequestStatus.Claimed) {
                 sum += settlement.PROVIDER_BOND();
             }
         }
         for (uint256 i = 0; i < claims.length; ++i) {
-            if (settlement.claimOf(claims[i]).status == ClaimStatus.Rejected && !settlement.isRewarded(claims[i])) {
+            if (
+                settlement.claimOf(claims[i]).status == ClaimStatus.Rejected
+                    && !settlement.isRewarded(claims[i])
+            ) {
                 sum += settlement.PROVIDER_BOND() - settlement.PROVIDER_BURN();
             }
         }
@@ -216,7 +231,8 @@ contract Crowd is Test {
         }
     }
 
-    /// After everything: time out, finalize, settle and withdraw whatever is left, and see that nothing is stuck.
+    /// After everything: time out, finalize, settle and withdraw whatever is left, and see that
+    /// nothing is stuck.
     function unwind() external {
         for (uint256 round = 0; round < 4; ++round) {
             clock += 10_000;
@@ -227,7 +243,9 @@ contract Crowd is Test {
             }
             for (uint256 i = 0; i < claims.length; ++i) {
                 if (settlement.isPending(claims[i])) settlement.finalize(claims[i]);
-                if (settlement.claimOf(claims[i]).status == ClaimStatus.Rejected) settlement.settleReward(claims[i], 50);
+                if (settlement.claimOf(claims[i]).status == ClaimStatus.Rejected) {
+                    settlement.settleReward(claims[i], 50);
+                }
             }
             for (uint256 i = 0; i < disputes.length; ++i) {
                 settlement.refund(disputes[i]);

@@ -4,7 +4,11 @@ pragma solidity 0.8.37;
 import {DisputeGame} from "../../DisputeGame.sol";
 import {InferenceSettlement} from "../../InferenceSettlement.sol";
 import {ModelRegistry} from "../../ModelRegistry.sol";
-import {ClaimStatus, IInferenceSettlement, RequestStatus} from "../../interfaces/IInferenceSettlement.sol";
+import {
+    ClaimStatus,
+    IInferenceSettlement,
+    RequestStatus
+} from "../../interfaces/IInferenceSettlement.sol";
 import {Test, Vm} from "./Test.sol";
 import {Lie, Toy, ToyVerifier} from "./Toy.sol";
 
@@ -75,7 +79,8 @@ abstract contract Fixture is Test {
     function _deploy(uint32 arityBits) internal {
         verifier = new ToyVerifier();
         registry = new ModelRegistry(address(verifier));
-        address future = cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
+        address future =
+            cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
         game = new DisputeGame(address(registry), future, arityBits, CLOCK_S, MIN_RESPONSE_S);
         settlement = new InferenceSettlement(address(registry), address(game), _terms());
         modelId = registry.register(Toy.model());
@@ -83,7 +88,9 @@ abstract contract Fixture is Test {
 
     function _request(uint256 nonce) internal returns (bytes32 requestId) {
         vm.prank(requester);
-        requestId = settlement.request{value: FEE}(modelId, Toy.prompt(PROMPT), OUTPUT, START + 1 days, nonce);
+        requestId = settlement.request{value: FEE}(
+            modelId, Toy.prompt(PROMPT), OUTPUT, START + 1 days, nonce
+        );
     }
 
     function _accept(bytes32 requestId) internal {
@@ -111,7 +118,10 @@ abstract contract Fixture is Test {
         dispute = settlement.challenge{value: CHALLENGER_BOND}(claimId, challengerPayee);
     }
 
-    function _challengeAs(bytes32 claimId, address who, address payee) internal returns (bytes32 dispute) {
+    function _challengeAs(bytes32 claimId, address who, address payee)
+        internal
+        returns (bytes32 dispute)
+    {
         vm.deal(who, CHALLENGER_BOND);
         vm.prank(who);
         dispute = settlement.challenge{value: CHALLENGER_BOND}(claimId, payee);
@@ -126,7 +136,9 @@ abstract contract Fixture is Test {
     }
 
     function assertStatus(bytes32 requestId, RequestStatus expected) internal view {
-        assertEq(uint256(settlement.requestOf(requestId).status), uint256(expected), "request status");
+        assertEq(
+            uint256(settlement.requestOf(requestId).status), uint256(expected), "request status"
+        );
     }
 
     function assertClaim(bytes32 claimId, ClaimStatus expected) internal view {

@@ -7,7 +7,8 @@ import {Fixture} from "./Fixture.sol";
 import {Lie, LieKind, Toy} from "./Toy.sol";
 import {Trees} from "./Trees.sol";
 
-/// Both sides of a dispute over the toy. Every move computes the state that must follow by itself, and compares it with the game's.
+/// Both sides of a dispute over the toy. Every move computes the state that must follow by itself,
+/// and compares it with the game's.
 abstract contract Player is Fixture {
     struct Expansion {
         bytes32 stepRoot;
@@ -23,13 +24,17 @@ abstract contract Player is Fixture {
     /// 0: the challenger goes for the lie. Else it chooses at random.
     uint256 internal seed;
 
-    /// Roots that were already computed, by lie, block and step: building them is most of a game's work.
+    /// Roots that were already computed, by lie, block and step: building them is most of a game's
+    /// work.
     mapping(bytes32 place => bytes32) private roots;
 
     // ---------------------------------------------------------------- trees
 
     /// Leaves of a step's tree: the tensor's, or the carried roots.
-    function _tensorLeaves(Lie memory of_, uint32 blockIndex, uint32 step) internal returns (bytes32[] memory) {
+    function _tensorLeaves(Lie memory of_, uint32 blockIndex, uint32 step)
+        internal
+        returns (bytes32[] memory)
+    {
         if (step != Toy.COLLECT) return Trees.chunks(Toy.tensor(of_, blockIndex, step));
         bytes32[] memory carried = new bytes32[](Toy.CARRIED);
         for (uint32 i = 0; i < Toy.CARRIED; ++i) {
@@ -41,7 +46,10 @@ abstract contract Player is Fixture {
         return carried;
     }
 
-    function _tensorRoot(Lie memory of_, uint32 blockIndex, uint32 step) internal returns (bytes32 root) {
+    function _tensorRoot(Lie memory of_, uint32 blockIndex, uint32 step)
+        internal
+        returns (bytes32 root)
+    {
         bytes32 place = keccak256(abi.encode(of_, blockIndex, step));
         root = roots[place];
         if (root == 0) {
@@ -57,7 +65,10 @@ abstract contract Player is Fixture {
         }
     }
 
-    function _stepLeaves(Lie memory of_, uint32 blockIndex) internal returns (bytes32[] memory leaves) {
+    function _stepLeaves(Lie memory of_, uint32 blockIndex)
+        internal
+        returns (bytes32[] memory leaves)
+    {
         leaves = new bytes32[](blockIndex + 1 >= PROMPT ? Toy.OUTPUT_STEPS : Toy.PROMPT_STEPS);
         for (uint32 i = 0; i < leaves.length; ++i) {
             leaves[i] = _tensorRoot(of_, blockIndex, i);
@@ -138,7 +149,9 @@ abstract contract Player is Fixture {
 
     function _expand(State memory s, Expansion memory e) internal {
         vm.prank(provider);
-        game.expand(s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children);
+        game.expand(
+            s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children
+        );
     }
 
     /// Leaves of the defender's tree that the state is in.
@@ -167,7 +180,8 @@ abstract contract Player is Fixture {
     function _expansion(State memory s) internal returns (Expansion memory e) {
         bytes32[] memory steps = _stepLeaves(lie, s.blockIndex);
         e.stepRoot = Trees.root(steps);
-        // The block's root is what the trace says, which a Collect lie makes differ from the carried steps' roots.
+        // The block's root is what the trace says, which a Collect lie makes differ from the
+        // carried steps' roots.
         e.collectProof = Trees.proof(steps, Toy.COLLECT);
         if (s.blockIndex + 1 >= PROMPT) {
             e.sampleProof = Trees.proof(steps, Toy.SAMPLE);
@@ -206,7 +220,8 @@ abstract contract Player is Fixture {
         next.move += 1;
         if (s.phase == Phases.LEAF_CHOOSE) {
             bytes memory data = _leafData(s);
-            next.element = _aim(lie.element, 256 * s.index, 256 * s.index + uint32(data.length / 4));
+            uint32 first = 256 * s.index;
+            next.element = _aim(lie.element, first, first + uint32(data.length / 4));
             next.claimed = Toy.value(lie, s.blockIndex, s.step, next.element);
             vm.prank(challenger);
             game.chooseElement(s, data, next.element);
@@ -270,7 +285,10 @@ abstract contract Player is Fixture {
         uint64 choice = uint64(accs.length);
         Lie memory none;
         for (uint64 i = 0; i < accs.length; ++i) {
-            if (accs[i] != Toy.accumulator(none, s.blockIndex, s.step, s.element, _boundary(s, i + 1))) {
+            if (
+                accs[i]
+                    != Toy.accumulator(none, s.blockIndex, s.step, s.element, _boundary(s, i + 1))
+            ) {
                 choice = i;
                 break;
             }
@@ -298,7 +316,9 @@ abstract contract Player is Fixture {
     /// Index of the lie in the tree of this phase.
     function _target(uint8 phase) internal view returns (uint32) {
         if (phase <= Phases.BLOCKS_CHOOSE) return lie.blockIndex;
-        if (phase <= Phases.STEPS_CHOOSE) return lie.kind == LieKind.Collect ? Toy.COLLECT : lie.step;
+        if (phase <= Phases.STEPS_CHOOSE) {
+            return lie.kind == LieKind.Collect ? Toy.COLLECT : lie.step;
+        }
         return lie.kind == LieKind.Collect ? lie.element : lie.element / 256;
     }
 

@@ -11,7 +11,8 @@ struct Lie {
     uint32 blockIndex;
     uint32 step;
     uint32 element;
-    /// Value: accumulators are wrong from the end of this unit on; not below the number of units: the finalizer is wrong.
+    /// Value: accumulators are wrong from the end of this unit on; not below the number of units:
+    /// the finalizer is wrong.
     uint64 unit;
 }
 
@@ -21,8 +22,9 @@ enum LieKind {
     Collect // one carried root of one block is not that of the step
 }
 
-/// A model of seven steps whose values are hashes of their places, so that a test knows them without computing a model. The game's
-/// part of it is real: trees, folds, carried tensors, collect and sample.
+/// A model of seven steps whose values are hashes of their places, so that a test knows them
+/// without computing a model. The game's part of it is real: trees, folds, carried tensors, collect
+/// and sample.
 ///
 /// | step | bytes | leaves | units | |
 /// |---|---|---|---|---|
@@ -96,7 +98,8 @@ library Toy {
 
     // ---------------------------------------------------------------- arithmetic
 
-    /// Accumulator after the units before `unit`: INIT, then whatever, so that a value costs no loop.
+    /// Accumulator after the units before `unit`: INIT, then whatever, so that a value costs no
+    /// loop.
     function honestAccumulator(uint32 blockIndex, uint32 step, uint32 element, uint64 unit)
         internal
         pure
@@ -104,14 +107,19 @@ library Toy {
     {
         if (unit == 0) return INIT;
         unchecked {
-            uint256 x = blockIndex * 1_000_003 + step * 10_007 + uint256(element) * 101 + unit * 7 + 1;
+            uint256 x =
+                blockIndex * 1_000_003 + step * 10_007 + uint256(element) * 101 + unit * 7 + 1;
             x *= 0x9e3779b97f4a7c15;
             x ^= x >> 29;
             return int256(x % 2_000_001) - 1_000_000;
         }
     }
 
-    function term(uint32 blockIndex, uint32 step, uint32 element, uint64 unit) internal pure returns (int256) {
+    function term(uint32 blockIndex, uint32 step, uint32 element, uint64 unit)
+        internal
+        pure
+        returns (int256)
+    {
         return honestAccumulator(blockIndex, step, element, unit + 1)
             - honestAccumulator(blockIndex, step, element, unit);
     }
@@ -121,38 +129,54 @@ library Toy {
         return step == SAMPLE ? (acc % 97 + 97) % 97 : 3 * acc + 1;
     }
 
-    function accumulator(Lie memory lie, uint32 blockIndex, uint32 step, uint32 element, uint64 unit)
-        internal
-        pure
-        returns (int256 acc)
-    {
+    function accumulator(
+        Lie memory lie,
+        uint32 blockIndex,
+        uint32 step,
+        uint32 element,
+        uint64 unit
+    ) internal pure returns (int256 acc) {
         acc = honestAccumulator(blockIndex, step, element, unit);
         if (_isAt(lie, blockIndex, step, element) && unit > lie.unit) acc += 1;
     }
 
-    function value(Lie memory lie, uint32 blockIndex, uint32 step, uint32 element) internal pure returns (int256) {
+    function value(Lie memory lie, uint32 blockIndex, uint32 step, uint32 element)
+        internal
+        pure
+        returns (int256)
+    {
         int256 acc = accumulator(lie, blockIndex, step, element, unitsOf(step));
         int256 honest = finalize(step, acc);
         if (_isAt(lie, blockIndex, step, element) && lie.unit >= unitsOf(step)) return honest + 1;
         return honest;
     }
 
-    function _isAt(Lie memory lie, uint32 blockIndex, uint32 step, uint32 element) private pure returns (bool) {
-        return lie.kind == LieKind.Value && lie.blockIndex == blockIndex && lie.step == step && lie.element == element;
+    function _isAt(Lie memory lie, uint32 blockIndex, uint32 step, uint32 element)
+        private
+        pure
+        returns (bool)
+    {
+        return lie.kind == LieKind.Value && lie.blockIndex == blockIndex && lie.step == step
+            && lie.element == element;
     }
 
     // ---------------------------------------------------------------- trace
 
-    function tensor(Lie memory lie, uint32 blockIndex, uint32 step) internal pure returns (bytes memory data) {
+    function tensor(Lie memory lie, uint32 blockIndex, uint32 step)
+        internal
+        pure
+        returns (bytes memory data)
+    {
         uint32 elements = byteLengthOf(step) / 4;
         data = new bytes(byteLengthOf(step));
         for (uint32 i = 0; i < elements; ++i) {
             uint32 bits = uint32(int32(value(lie, blockIndex, step, i)));
             bits = (bits >> 24) | ((bits >> 8) & 0xff00) | ((bits << 8) & 0xff0000) | (bits << 24);
             assembly ("memory-safe") {
-                // Four bytes; the 28 behind them stay as they were, also where they are not the tensor's any more.
-                let at := add(add(data, 32), shl(2, i))
-                mstore(at, or(shl(224, bits), shr(32, shl(32, mload(at)))))
+                // Four bytes; the 28 behind them stay as they were, also where they are not the
+                // tensor's any more.
+                let place := add(add(data, 32), shl(2, i))
+                mstore(place, or(shl(224, bits), shr(32, shl(32, mload(place)))))
             }
         }
     }
@@ -172,7 +196,11 @@ library Toy {
         return pack(ids);
     }
 
-    function output(Lie memory lie, uint32 promptLength, uint32 length) internal pure returns (bytes memory) {
+    function output(Lie memory lie, uint32 promptLength, uint32 length)
+        internal
+        pure
+        returns (bytes memory)
+    {
         uint32[] memory ids = new uint32[](length);
         for (uint32 i = 0; i < length; ++i) {
             ids[i] = uint32(uint256(value(lie, promptLength - 1 + i, SAMPLE, 0)));
@@ -181,7 +209,8 @@ library Toy {
     }
 }
 
-/// Decides the toy's steps. A test double for the arithmetic only: the game asks it what it asks the real one.
+/// Decides the toy's steps. A test double for the arithmetic only: the game asks it what it asks
+/// the real one.
 contract ToyVerifier is IStepVerifier {
     error BadWitness();
     error NotInThisLeaf();
@@ -190,7 +219,8 @@ contract ToyVerifier is IStepVerifier {
         return Toy.VERSION;
     }
 
-    /// Collect: abi.encode(the carried step's root, its path in the step tree). Other steps: Toy.WITNESS.
+    /// Collect: abi.encode(the carried step's root, its path in the step tree). Other steps:
+    /// Toy.WITNESS.
     function verify(Statement calldata s, bytes calldata witness) external pure returns (bool) {
         if (uint8(s.d0[0]) == Toy.OP_COLLECT) {
             (bytes32 root, bytes32[] memory proof) = abi.decode(witness, (bytes32, bytes32[]));
@@ -198,15 +228,19 @@ contract ToyVerifier is IStepVerifier {
             bytes32 climbed = root;
             uint256 index = Toy.carriedStep(s.element);
             for (uint256 i = 0; i < proof.length; ++i) {
-                climbed = index % 2 == 0 ? Trees.node(climbed, proof[i]) : Trees.node(proof[i], climbed);
+                climbed =
+                    index % 2 == 0 ? Trees.node(climbed, proof[i]) : Trees.node(proof[i], climbed);
                 index /= 2;
             }
             if (climbed != s.stepRoot) revert BadWitness();
             return s.claimed == int256(uint256(root));
         }
         if (keccak256(witness) != keccak256(Toy.WITNESS)) revert BadWitness();
-        if (s.mode == 1) return s.accOut == s.accIn + Toy.term(s.blockIndex, s.step, s.element, s.unit);
-        int256 acc = s.mode == 2 ? s.accIn : Toy.INIT + Toy.term(s.blockIndex, s.step, s.element, 0);
+        if (s.mode == 1) {
+            return s.accOut == s.accIn + Toy.term(s.blockIndex, s.step, s.element, s.unit);
+        }
+        int256 acc = s.accIn;
+        if (s.mode == 0) acc = Toy.INIT + Toy.term(s.blockIndex, s.step, s.element, 0);
         return s.claimed == Toy.finalize(s.step, acc);
     }
 
@@ -216,7 +250,11 @@ contract ToyVerifier is IStepVerifier {
         return TensorShape(byteLength, (byteLength + 1023) / 1024, byteLength / 4);
     }
 
-    function fold(bytes32 d0, bytes32, uint32, uint32) external pure returns (uint64 units, int256 init) {
+    function fold(bytes32 d0, bytes32, uint32, uint32)
+        external
+        pure
+        returns (uint64 units, int256 init)
+    {
         return (uint64(uint256(d0)), Toy.INIT);
     }
 
@@ -226,11 +264,13 @@ contract ToyVerifier is IStepVerifier {
         returns (int256)
     {
         uint256 from = 1024 * uint256(leaf);
-        if (4 * uint256(element) < from || 4 * uint256(element) + 4 > from + data.length) revert NotInThisLeaf();
-        uint256 at = 4 * uint256(element) - from;
+        if (4 * uint256(element) < from || 4 * uint256(element) + 4 > from + data.length) {
+            revert NotInThisLeaf();
+        }
+        uint256 place = 4 * uint256(element) - from;
         uint32 bits;
         for (uint256 j = 0; j < 4; ++j) {
-            bits |= uint32(uint8(data[at + j])) << uint32(8 * j);
+            bits |= uint32(uint8(data[place + j])) << uint32(8 * j);
         }
         return int32(bits);
     }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// The trees of bisection/README.md a second time, in plain Solidity and without thought for gas: what the contracts are held against.
+/// The trees of bisection/README.md a second time, in plain Solidity and without thought for gas:
+/// what the contracts are held against.
 library Trees {
     function leaf(bytes memory data) internal pure returns (bytes32) {
         return keccak256(abi.encodePacked(bytes1(0x00), data));
@@ -23,12 +24,17 @@ library Trees {
     }
 
     /// The real nodes of a level.
-    function level(bytes32[] memory leaves, uint256 height) internal pure returns (bytes32[] memory nodes) {
+    function level(bytes32[] memory leaves, uint256 height)
+        internal
+        pure
+        returns (bytes32[] memory nodes)
+    {
         nodes = leaves;
         for (uint256 h = 0; h < height; ++h) {
             bytes32[] memory next = new bytes32[]((nodes.length + 1) / 2);
             for (uint256 i = 0; i < next.length; ++i) {
-                next[i] = node(nodes[2 * i], 2 * i + 1 < nodes.length ? nodes[2 * i + 1] : padding(h));
+                next[i] =
+                    node(nodes[2 * i], 2 * i + 1 < nodes.length ? nodes[2 * i + 1] : padding(h));
             }
             nodes = next;
         }
@@ -54,7 +60,11 @@ library Trees {
     }
 
     /// The whole path of a leaf.
-    function proof(bytes32[] memory leaves, uint256 index) internal pure returns (bytes32[] memory) {
+    function proof(bytes32[] memory leaves, uint256 index)
+        internal
+        pure
+        returns (bytes32[] memory)
+    {
         return path(leaves, index, 0, depth(leaves.length));
     }
 
