@@ -1,10 +1,14 @@
 //! The command line.
 
+mod claims;
+mod deploy;
 mod devnet;
 mod execute;
 mod models;
 mod onchain;
+mod output;
 mod provider;
+mod request;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -36,13 +40,13 @@ enum Command {
     Verify(execute::Verify),
     /// Run a test chain in this process, behind Ethereum JSON-RPC
     Devnet(devnet::Arguments),
-    Deploy(onchain::Deploy),
-    Request(onchain::Request),
+    Deploy(deploy::Arguments),
+    Request(request::Arguments),
     Provider(provider::Arguments),
-    Output(onchain::Output),
+    Output(output::Arguments),
     /// Look at claims
     #[command(subcommand)]
-    Claim(onchain::Claim),
+    Claim(claims::Command),
 }
 
 /// Runs the command.
@@ -53,11 +57,11 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Eval(command) => execute::eval(&command, cli.json),
         Command::Verify(command) => execute::verify(&command, cli.json),
         Command::Devnet(command) => devnet::run(&command, cli.json),
-        Command::Deploy(command) => onchain::deploy(&command, cli.json),
-        Command::Request(command) => onchain::request(&command, cli.json),
+        Command::Deploy(command) => deploy::run(&command, cli.json),
+        Command::Request(command) => request::run(&command, cli.json),
         Command::Provider(command) => provider::run(&command, cli.json),
-        Command::Output(command) => onchain::output(&command, cli.json),
-        Command::Claim(command) => onchain::claim(&command, cli.json),
+        Command::Output(command) => output::run(&command, cli.json),
+        Command::Claim(command) => claims::run(&command, cli.json),
     }
 }
 
