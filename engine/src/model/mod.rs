@@ -4,6 +4,7 @@ pub mod config;
 pub mod convert;
 mod import;
 pub mod library;
+mod tensors;
 pub mod weights;
 
 pub use config::Config;
