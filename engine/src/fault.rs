@@ -48,13 +48,15 @@ pub enum FaultError {
     /// A prompt block ends earlier.
     #[error(
         "block {block} is a prompt block and ends at `collect`: {step} is not computed there and reaches no \
-         committed value"
+         committed value; the prompt has {prompt} tokens, so output blocks start at {first}", first = prompt - 1
     )]
     NotComputed {
         /// Position.
         block: u32,
         /// The step's name.
         step: String,
+        /// Tokens of the prompt.
+        prompt: u32,
     },
     /// The tensor is shorter.
     #[error(
@@ -138,7 +140,7 @@ impl Fault {
         }
         let name = || program.steps[step as usize].name.clone();
         if block < first_output && step > program.collect {
-            return Err(FaultError::NotComputed { block, step: name() });
+            return Err(FaultError::NotComputed { block, step: name(), prompt });
         }
         let descriptor = &program.steps[step as usize].descriptor;
         let elements = descriptor.shape(block).map_or(0, |shape| shape.elements);
