@@ -193,6 +193,8 @@ impl Provider {
         let (model, prompt, max) = (Arc::clone(model), request.prompt.clone(), request.max_output);
         let record = self.agent.store.run(request.request_id).map_err(AgentError::from)?;
         let fault = self.policy.fault.clone();
+        // An answer with another fault, or with one that is gone, is none: its tokens may be wrong.
+        let record = record.filter(|r| r.fault == fault.as_ref().map(ToString::to_string));
         let work = move |stop: Arc<AtomicBool>| match record {
             Some(record) => replay(&model, &prompt, &record.output, fault.as_ref(), &stop),
             None => generate(&model, &prompt, max, fault.as_ref(), &stop),
