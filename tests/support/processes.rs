@@ -1,10 +1,13 @@
 //! The real processes of a deployment: a chain, providers, watchers, each with its own key, database and log file.
 
 use serde_json::Value;
+use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+/// Newest lines of a log that a failed test shows.
+const LOG_LINES_MAX: usize = 200;
 
 /// A process that dies with its owner.
 #[derive(Debug)]
@@ -48,7 +51,8 @@ impl Drop for Process {
     }
 }
 
-/// The path of one of our binaries: in `$REFUTE_BIN`, else beside this test or program.
+/// The path of one of our binaries: in `$REFUTE_BIN`, else beside this test or program, where `cargo test --workspace` puts
+/// all of them.
 ///
 /// # Panics
 /// If it isn't built.
@@ -60,7 +64,7 @@ pub fn binary(name: &str) -> PathBuf {
         .into_iter()
         .chain(beside)
         .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is not built: cargo build --workspace"))
+        .unwrap_or_else(|| panic!("{name} is not built: run `cargo build --workspace`"))
 }
 
 /// A chain with the contracts on it, and a folder for everybody's files.
@@ -74,7 +78,30 @@ pub struct Net {
     pub keys: Vec<String>,
     /// What `refute deploy --json` printed.
     pub deployment: Value,
-    chain: Process,
+    /// The chain's own process.
+    pub chain: Process,
+}
+
+/// Where anvil is: `$REFUTE_ANVIL`, or where `scripts/contracts.sh` installs it. `None`, with a line on standard error, where it
+/// isn't there and `$REFUTE_REQUIRE_TOOLS` doesn't ask for it.
+///
+/// # Panics
+/// If it is required and missing.
+pub fn anvil() -> Option<PathBuf> {
+    let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/node_modules");
+    let system = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
+    let machine = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    // The program itself: the script that npm puts beside it would leave it running when it is killed.
+    let program = format!("@foundry-rs/anvil-{system}-{machine}/bin/anvil");
+    let asked = std::env::var_os("REFUTE_ANVIL").map(PathBuf::from);
+    let candidates = [asked, Some(installed.join(program)), Some(installed.join(".bin/anvil"))];
+    let found = candidates.into_iter().flatten().find(|path| path.exists());
+    if found.is_none() {
+        let required = std::env::var_os("REFUTE_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+        assert!(!required, "anvil is required: run scripts/contracts.sh, or set REFUTE_ANVIL");
+        eprintln!("SKIPPED: no anvil; scripts/contracts.sh installs it");
+    }
+    found
 }
 
 /// Which chain runs.
@@ -98,11 +125,45 @@ impl Net {
             ChainKind::Anvil(path) => start_anvil(folder, path)?,
         };
         let mut net = Self { folder: folder.to_owned(), rpc, keys, deployment: Value::Null, chain };
-        let key = net.keys[0].clone();
-        let rpc = net.rpc.clone();
-        let args = [&["deploy", "--rpc", &rpc, "--key", &key], deploy].concat();
-        net.deployment = net.refute(&args)?;
+        net.deploy(deploy)?;
         Ok(net)
+    }
+
+    /// Deploys the contracts with these arguments of `refute deploy`.
+    ///
+    /// # Errors
+    /// What the process says.
+    pub fn deploy(&mut self, deploy: &[&str]) -> anyhow::Result<()> {
+        let args = [&["deploy", "--rpc", &self.rpc, "--key", &self.keys[0]], deploy].concat();
+        self.deployment = self.refute(&args)?;
+        Ok(())
+    }
+
+    /// Kills the chain, which keeps nothing, and starts a devnet with these arguments at the same port.
+    ///
+    /// # Errors
+    /// What the process says.
+    pub fn replace_chain(&mut self, args: &[&str]) -> anyhow::Result<()> {
+        self.chain.kill();
+        let port = self.rpc.rsplit(':').next().unwrap_or_default();
+        self.chain = devnet(&self.folder.join("devnet-again.log"), port, args)?;
+        wait_for_line(&self.chain, |line| line.starts_with('{'))?;
+        Ok(())
+    }
+
+    /// What every process has written, for the message of a failed test.
+    pub fn logs(&self) -> String {
+        let files = std::fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut paths: Vec<PathBuf> = files.map(|file| file.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|e| e == "log"));
+        paths.sort();
+        let tail = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(LOG_LINES_MAX)..].join("\n");
+            format!("---- {}\n{last}\n", path.display())
+        };
+        paths.iter().map(tail).collect()
     }
 
     /// Runs a `refute` command to its end and gives its JSON.
@@ -163,10 +224,13 @@ impl Net {
         command.arg("--db").arg(db).args(args);
         Process::start(command, self.folder.join(format!("{name}.log")))
     }
+}
 
-    /// Whether the chain still runs.
-    pub fn chain_runs(&mut self) -> bool {
-        self.chain.is_running()
+impl Drop for Net {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.logs());
+        }
     }
 }
 
@@ -179,10 +243,14 @@ fn run_json(command: &mut Command) -> anyhow::Result<Value> {
 
 type Started = (Process, String, Vec<String>);
 
-fn start_devnet(folder: &Path, args: &[String]) -> anyhow::Result<Started> {
+fn devnet(log: &Path, port: &str, args: &[impl AsRef<OsStr>]) -> std::io::Result<Process> {
     let mut command = Command::new(binary("refute"));
-    command.args(["devnet", "--port", "0", "--json"]).args(args);
-    let chain = Process::start(command, folder.join("devnet.log"))?;
+    command.args(["devnet", "--json", "--port", port]).args(args);
+    Process::start(command, log.to_owned())
+}
+
+fn start_devnet(folder: &Path, args: &[String]) -> anyhow::Result<Started> {
+    let chain = devnet(&folder.join("devnet.log"), "0", args)?;
     let ready: Value = serde_json::from_str(&wait_for_line(&chain, |line| line.starts_with('{'))?)?;
     let url = ready["url"].as_str().unwrap_or_default().to_owned();
     let keys = ready["accounts"].as_array().into_iter().flatten();
@@ -200,14 +268,15 @@ fn start_anvil(folder: &Path, path: &Path) -> anyhow::Result<Started> {
     Ok((chain, format!("http://{address}"), keys))
 }
 
-/// Waits, at most 30 seconds, for a line of a process's output.
+/// Waits, at most 30 seconds, for a whole line of a process's output.
 fn wait_for_line(process: &Process, wanted: impl Fn(&str) -> bool) -> anyhow::Result<String> {
-    for _ in 0..300 {
-        let lines = BufReader::new(File::open(&process.log)?).lines();
-        if let Some(line) = lines.map_while(Result::ok).find(|line| wanted(line)) {
-            return Ok(line);
+    for _ in 0..600 {
+        let text = process.output();
+        let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        if let Some(line) = lines.find(|line| wanted(line)) {
+            return Ok(line.trim_end().to_owned());
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(std::time::Duration::from_millis(50));
     }
     anyhow::bail!("{} never said that it is ready: {}", process.log.display(), process.output())
 }

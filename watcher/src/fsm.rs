@@ -83,12 +83,8 @@ pub fn duty(standing: Standing, verdict: Option<VerdictKind>, mine: Mine) -> Dut
 mod tests {
     use super::*;
 
-    const VERDICTS: [Option<VerdictKind>; 4] = [
-        None,
-        Some(VerdictKind::Honest),
-        Some(VerdictKind::Wrong),
-        Some(VerdictKind::Undecidable),
-    ];
+    const VERDICTS: [Option<VerdictKind>; 4] =
+        [None, Some(VerdictKind::Honest), Some(VerdictKind::Wrong), Some(VerdictKind::Undecidable)];
 
     #[test]
     fn only_a_wrong_claim_in_its_window_is_challenged() {

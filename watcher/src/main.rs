@@ -77,8 +77,10 @@ struct Chain {
 
 /// Watch the chain
 #[derive(Args)]
-#[command(after_help = "Example:\n  refute-watcher run --rpc http://127.0.0.1:8545 --key watcher.key --db watcher.db \
-                        --model 0x1a2b")]
+#[command(
+    after_help = "Example:\n  refute-watcher run --rpc http://127.0.0.1:8545 --key watcher.key --db watcher.db \
+                        --model 0x1a2b"
+)]
 struct Run {
     #[command(flatten)]
     chain: Chain,
@@ -113,7 +115,9 @@ struct Step {
 
 /// Withdraw what the contract owes
 #[derive(Args)]
-#[command(after_help = "Example:\n  refute-watcher withdraw --rpc http://127.0.0.1:8545 --key watcher.key")]
+#[command(
+    after_help = "Example:\n  refute-watcher withdraw --rpc http://127.0.0.1:8545 --key watcher.key"
+)]
 struct Withdraw {
     #[command(flatten)]
     chain: Chain,
@@ -296,7 +300,8 @@ fn withdraw(args: &Withdraw, json: bool) -> anyhow::Result<()> {
         let owed = chain.withdrawable(payee).await?;
         if !owed.is_zero() {
             let settlement = chain.deployment()?.settlement;
-            let call = refute_engine::chain::Call::new(settlement, withdrawCall { payee }.abi_encode());
+            let call =
+                refute_engine::chain::Call::new(settlement, withdrawCall { payee }.abi_encode());
             let receipt = chain.transact(&call).await?;
             anyhow::ensure!(receipt.success, "the withdrawal {} failed", receipt.hash);
         }
