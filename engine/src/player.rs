@@ -243,7 +243,8 @@ pub struct Finding {
 pub fn finding(own: &Own, state: &State) -> Result<Option<Finding>, PlayError> {
     use refute_bisection::state::{Mode, Phase};
     use refute_bisection::trace::{Tensor, Trace};
-    let decided = matches!(state.phase, Phase::Step | Phase::Over | Phase::FoldReveal | Phase::FoldChoose);
+    let decided =
+        matches!(state.phase, Phase::Step | Phase::Over | Phase::FoldReveal | Phase::FoldChoose);
     let Some(step) = own.run().model().program.steps.get(state.step.0 as usize) else {
         return Ok(None);
     };
