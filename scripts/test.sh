@@ -35,7 +35,9 @@ contracts() {
 rust() {
   step "tools and model"
   tools="$(scripts/contracts.sh --install)"
-  export REFUTE_ANVIL="$tools/anvil"
+  # The program itself: npm's script for it leaves it running when it is killed.
+  REFUTE_ANVIL="$(find "$tools/../@foundry-rs" -path '*/anvil-*/bin/anvil' | head -n 1)"
+  export REFUTE_ANVIL
   REFUTE_MODEL="$(scripts/model.sh)"
   export REFUTE_MODEL
   step "tests"
