@@ -171,6 +171,9 @@ impl ChainError {
             Self::Store(error) => error.is_retryable(),
             Self::NoBlock { .. } | Self::Moved { .. } => true,
             Self::NotMined { .. } | Self::FeeCap { .. } => true,
+            // Contracts don't change: the node is confused, or it serves another chain since a moment ago. The next look at the
+            // blocks tells, in words that help.
+            Self::Abi(_) => true,
             _ => false,
         }
     }
