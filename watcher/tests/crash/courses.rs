@@ -99,9 +99,10 @@ fn a_cheat_that_repents_serves_the_reopened_request_honestly() {
 
 fn honest(chain: &ChainKind) {
     let world = World::new(chain);
+    // The request registers the model: started before it, the provider might.
+    let request = world.ask();
     let _watcher = Actor::watcher(&world);
     let _provider = Actor::honest(&world);
-    let request = world.ask();
     let claim = world.claimed(request);
     world.found_honest("watcher", 1);
     assert_eq!(world.claim(claim).status, ClaimStatus::Pending);

@@ -14,6 +14,8 @@ mod courses;
 mod kills;
 mod ledger;
 mod liar;
+/// Databases that are lost, or used twice.
+mod losses;
 /// Who gets what where it isn't simple: payees, two watchers, a missed time.
 mod money;
 /// The chain is gone for a while, or for good.
