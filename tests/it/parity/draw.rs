@@ -75,7 +75,7 @@ struct Draft<'a> {
 pub(crate) fn case(op: Op, random: &mut Random) -> Case {
     let t = position(random);
     let mut draft = Draft { t, d: Descriptor::new(op), world: world(random, t), random };
-    let elements = match op {
+    let element = match op {
         Op::Embed => draft.embed(),
         Op::RmsNorm => draft.rms_norm(),
         Op::Quantize => draft.quantize(),
@@ -87,14 +87,7 @@ pub(crate) fn case(op: Op, random: &mut Random) -> Case {
         Op::Collect => draft.collect(),
         Op::Sample => draft.sample(),
     };
-    let element = match op {
-        Op::Collect => draft.d.slot, // Drawn with the descriptor that fills it.
-        _ => element(draft.random, elements),
-    };
-    let Draft { mut d, world, .. } = draft;
-    if op == Op::Collect {
-        d.slot = 0;
-    }
+    let Draft { d, world, .. } = draft;
     Case { d, t, element, world }
 }
 
@@ -174,7 +167,7 @@ impl Draft<'_> {
         32 * blocks
     }
 
-    fn embed(&mut self) -> u64 {
+    fn embed(&mut self) -> u32 {
         let format = pick(self.random, &FORMATS);
         let cols = self.cols(format);
         let rows = 1 + magnitude(self.random, 17);
@@ -186,12 +179,21 @@ impl Draft<'_> {
         let (prompt, output) = (s.promptLength.into(), s.outputLength.into());
         self.world.prompt = Some(Tensor::styled(self.random, prompt, 4, 0, style));
         self.world.output = Some(Tensor::styled(self.random, output, 4, 0, style));
-        cols.into()
+        element(self.random, cols.into())
     }
 
-    fn rms_norm(&mut self) -> u64 {
+    fn rms_norm(&mut self) -> u32 {
         let n = size(self.random);
-        self.draw(0, n.into(), 4, 0);
+        let i = element(self.random, n.into());
+        let mut x = Tensor::draw(self.random, n.into(), 4, 0);
+        if self.random.below(4) == 0 {
+            // The larger an element is beside the others, the more bits of the reciprocal root it shows.
+            let bits = self.random.below(31);
+            let others = Style::Bits(self.random.below(bits + 1));
+            x = Tensor::styled(self.random, n.into(), 4, 0, others);
+            x.set(i.into(), Style::Bits(bits + 1).pattern(self.random, 4));
+        }
+        self.input(0, x);
         self.d.n = n;
         self.d.c0 = match self.random.below(4) {
             0 => 168, // 1e-5.
@@ -205,7 +207,7 @@ impl Draft<'_> {
             let matrix = Matrix::integers(self.random, base, n, Style::Bits(31));
             self.d.w = self.place(matrix);
             self.d.c1 = 24 + self.random.below(12);
-            return n.into();
+            return i;
         }
         self.d.w = self.matrix(Format::I32, 1, n);
         self.d.c1 = match self.random.below(3) {
@@ -213,10 +215,10 @@ impl Draft<'_> {
             1 => pick(self.random, &[i32::MIN, i32::MAX, -9, -8, -7, 54, 55, 56]).cast_unsigned(),
             _ => self.random.below(48),
         };
-        n.into()
+        i
     }
 
-    fn quantize(&mut self) -> u64 {
+    fn quantize(&mut self) -> u32 {
         let groups = match self.random.below(3) {
             0 => 1,
             1 => 1 + self.random.below(3),
@@ -230,10 +232,10 @@ impl Draft<'_> {
         };
         let slot = self.random.below(3);
         self.d = Descriptor { n, groups, c0, slot, ..self.d };
-        u64::from(n) + u64::from(groups)
+        element(self.random, u64::from(n) + u64::from(groups))
     }
 
-    fn linear(&mut self) -> u64 {
+    fn linear(&mut self) -> u32 {
         let format = pick(self.random, &FORMATS);
         let k = self.cols(format);
         let n = size(self.random).min(200_000);
@@ -249,10 +251,10 @@ impl Draft<'_> {
         if let Some(b) = bias {
             self.d.b = b;
         }
-        n.into()
+        element(self.random, n.into())
     }
 
-    fn rope(&mut self) -> u64 {
+    fn rope(&mut self) -> u32 {
         let k = match self.random.below(4) {
             0 => pick(self.random, &[2, 32, 48, 64, 80, 96, 128, 254, 256]),
             1 => 2 * (1 + self.random.below(520)), // More than a head may have: rows of several leaves.
@@ -270,35 +272,36 @@ impl Draft<'_> {
             self.d.w = self.matrix(Format::I32, rows, c0);
         }
         self.d = Descriptor { n, k, c0, ..self.d };
-        n.into()
+        element(self.random, n.into())
     }
 
-    fn swiglu(&mut self) -> u64 {
+    fn swiglu(&mut self) -> u32 {
         let n = size(self.random);
         self.d.n = n;
-        let honest = self.random.below(2) == 0;
-        for i in 0..2 {
-            let style = match i {
-                // Above 2^17 the logistic function is 0 or 1.
-                0 if honest => Style::Bits(1 + self.random.below(18)),
-                1 if honest => Style::Bits(12 + self.random.below(20)),
-                _ => Style::draw(self.random, 4),
-            };
+        let styles = match self.random.below(4) {
+            // Above 2^17 the logistic function is 0 or 1.
+            0 => [1 + self.random.below(18), 12 + self.random.below(20)].map(Style::Bits),
+            1 => {
+                // The largest products that aren't saturated show the logistic function's last bit.
+                let bits = 11 + self.random.below(6);
+                [bits, (43 - bits).min(31)].map(Style::Bits)
+            }
+            _ => [(); 2].map(|()| Style::draw(self.random, 4)),
+        };
+        for (i, style) in styles.into_iter().enumerate() {
             let tensor = Tensor::styled(self.random, n.into(), 4, 0, style);
             self.input(i, tensor);
         }
         if self.random.below(16) == 0 {
             self.d.inputs[1] = self.d.inputs[0];
         }
-        n.into()
+        element(self.random, n.into())
     }
 
-    /// The element is left in the descriptor's slot.
-    fn collect(&mut self) -> u64 {
+    fn collect(&mut self) -> u32 {
         let n = self.world.statement.carried;
         let j = element(self.random, n.into());
         self.d.n = n;
-        self.d.slot = j;
         let values = 1 + u64::from(magnitude(self.random, 12));
         let tensor = Tensor::draw(self.random, values, 2, 1);
         self.input(0, tensor);
@@ -308,10 +311,10 @@ impl Draft<'_> {
         leaf.chunks_mut(8).for_each(|c| c.copy_from_slice(&self.random.bits().to_be_bytes()));
         leaf[44..48].copy_from_slice(&(j + 1).to_be_bytes());
         self.world.program.insert(step, leaf);
-        n.into()
+        j
     }
 
-    fn sample(&mut self) -> u64 {
+    fn sample(&mut self) -> u32 {
         let k = match self.random.below(8) {
             0 => 1 + self.random.below(1 << 30) / 2,
             1 => pick(self.random, &[32_000, 49_152, 128_256, 151_936]),
@@ -319,6 +322,6 @@ impl Draft<'_> {
         };
         self.draw(0, k.into(), 4, 0);
         self.d = Descriptor { n: 1, k, ..self.d };
-        1
+        0
     }
 }

@@ -142,20 +142,29 @@ fn of_statement(
             Ask::Step { step, .. } => {
                 with("another step root", &|s| other(&mut s.stepRoot));
                 with("a step before its input", &|s| s.step = step.into());
+                with("fewer steps", &|s| s.blockSteps = step.into());
             }
-            Ask::Root { .. } => with("another step root", &|s| other(&mut s.stepRoot)),
-            Ask::Carried { .. } => {
+            Ask::Root { step } => {
+                with("another step root", &|s| other(&mut s.stepRoot));
+                with("fewer steps", &|s| s.blockSteps = step.into());
+            }
+            Ask::Carried { position, .. } => {
                 with("another trace root", &|s| other(&mut s.traceRoot));
                 with("fewer carried tensors", &|s| s.carried = case.d.c1);
+                with("fewer blocks", &|s| s.blocks = position);
             }
             Ask::Weight { leaf } => {
                 with("another weights root", &|s| other(&mut s.weightsRoot));
                 with("fewer weights", &|s| s.weightLeaves = leaf);
             }
-            Ask::Token { .. } => {
+            Ask::Token { t } => {
                 with("other tokens", &|s| {
                     other(&mut s.promptRoot);
                     other(&mut s.outputRoot);
+                });
+                with("fewer tokens", &|s| {
+                    s.promptLength = s.promptLength.min(t);
+                    s.outputLength = t - s.promptLength;
                 });
                 with("a vocabulary without the token", &|s| {
                     s.d0.0[16..20].copy_from_slice(&case.token().to_be_bytes());
@@ -163,6 +172,7 @@ fn of_statement(
             }
             Ask::Program { step } => {
                 with("another program", &|s| other(&mut s.programRoot));
+                with("fewer steps in the program", &|s| s.programSteps = step.into());
                 with("a step before its input", &|s| s.step = step.into());
                 with("another slot", &|s| s.element = (s.element + 1) % elements.max(2));
             }

@@ -119,6 +119,8 @@ pub struct Tensor {
     width: u32,
     shifts: u32,
     source: Source,
+    /// A value that isn't as drawn.
+    set: Option<(u64, u32)>,
 }
 
 #[derive(Clone, Debug)]
@@ -144,13 +146,18 @@ impl Tensor {
             _ => Style::Below(6),
         };
         let source = Source::Drawn { seed: random.bits(), values: style, shifts: shift_style };
-        Self { values, width, shifts, source }
+        Self { values, width, shifts, source, set: None }
     }
 
     /// A tensor that is known byte for byte.
     pub fn from_bytes(bytes: Vec<u8>, width: u32, shifts: u32) -> Self {
         let values = (bytes.len() as u64 - u64::from(shifts)) / u64::from(width);
-        Self { values, width, shifts, source: Source::Bytes(bytes.into()) }
+        Self { values, width, shifts, source: Source::Bytes(bytes.into()), set: None }
+    }
+
+    /// Gives one value of a drawn tensor another pattern.
+    pub fn set(&mut self, i: u64, pattern: u32) {
+        self.set = Some((i, pattern));
     }
 
     /// The tensor of the same form and style at another position.
@@ -196,8 +203,11 @@ impl Tensor {
             } else {
                 (self.values + next - split, 0, 1, shifts)
             };
-            let pattern = style.pattern(&mut at(seed, index), width).to_le_bytes();
-            out.extend_from_slice(&pattern[skip as usize..width as usize]);
+            let pattern = match self.set {
+                Some((i, pattern)) if i == index => pattern,
+                _ => style.pattern(&mut at(seed, index), width),
+            };
+            out.extend_from_slice(&pattern.to_le_bytes()[skip as usize..width as usize]);
             next += u64::from(width) - skip;
         }
         out.truncate((range.end - range.start) as usize);

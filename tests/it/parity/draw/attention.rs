@@ -1,6 +1,6 @@
 //! Scores and Mix, and what is between them.
 
-use super::{Draft, magnitude, pick};
+use super::{Draft, element, magnitude, pick};
 use refute_engine::program::{Descriptor, Op};
 use refute_tests::verifier::content::{Style, Tensor};
 use refute_tests::verifier::world::Carried;
@@ -23,7 +23,7 @@ impl Draft<'_> {
         self.d.c1 = index;
     }
 
-    pub(super) fn attention(&mut self) -> u64 {
+    pub(super) fn attention(&mut self) -> u32 {
         let kv = 1 + self.random.below(3);
         let groups = kv * pick(self.random, &[1, 1, 2, 3, 4, 7, 8]);
         let k = match self.random.below(3) {
@@ -43,7 +43,7 @@ impl Draft<'_> {
             let sums = Tensor::styled(self.random, heads, 4, 0, style);
             self.input(1, sums);
             self.cache(2, kv, k, 12);
-            return values;
+            return element(self.random, values);
         }
         if self.random.below(2) == 0 {
             let q = Tensor::styled(self.random, values, 2, groups, Style::Bits(12));
@@ -57,7 +57,7 @@ impl Draft<'_> {
             1 => self.random.bits() as u32,
             _ => (2_399_655_057_223_005_247 / u64::from(k)).isqrt() as u32,
         };
-        heads * positions
+        element(self.random, heads * positions)
     }
 
     /// `in0` of Sum and Mix.
@@ -72,7 +72,7 @@ impl Draft<'_> {
         self.input(0, tensor);
     }
 
-    pub(super) fn heads(&mut self) -> u64 {
+    pub(super) fn heads(&mut self) -> u32 {
         let groups = 1 + magnitude(self.random, 6);
         self.d.groups = groups;
         let (heads, positions) = (u64::from(groups), u64::from(self.t) + 1);
@@ -96,6 +96,6 @@ impl Draft<'_> {
                 self.input(1, maxima);
             }
         }
-        if self.d.op == Op::Probs { heads * positions } else { heads }
+        element(self.random, if self.d.op == Op::Probs { heads * positions } else { heads })
     }
 }
