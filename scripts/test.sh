@@ -45,7 +45,12 @@ rust() {
 }
 
 case "${1:-all}" in
-  all) lint && contracts && rust ;;
+  # One after the other, not with &&: there, bash would go on after a failed line of a function.
+  all)
+    lint
+    contracts
+    rust
+    ;;
   lint | contracts | rust) "$1" ;;
   *)
     sed -n '2,6p' "${BASH_SOURCE[0]}" >&2

@@ -50,7 +50,7 @@ pub enum ProviderError {
     #[error(transparent)]
     Agent(#[from] AgentError),
     /// A drill that can't be done.
-    #[error("the fault can't be made: {0}")]
+    #[error("the fault can't be made")]
     Fault(#[from] FaultError),
 }
 

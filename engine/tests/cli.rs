@@ -90,7 +90,10 @@ fn an_answer_is_reproduced_and_a_changed_one_is_refused() {
     assert_eq!(answer["adapter"], Value::Null);
     let threads = [&run[..], &PROMPT, &["--threads", "1", "--backend", "reference"]].concat();
     let again = home.json(&threads);
-    assert_eq!((&again["tokens"], &again["trace_root"]), (&answer["tokens"], &answer["trace_root"]));
+    assert_eq!(
+        (&again["tokens"], &again["trace_root"]),
+        (&answer["tokens"], &answer["trace_root"])
+    );
 
     home.write("answer.json", answer.to_string().as_bytes());
     let verify = ["verify", "--model", "tiny.gguf", "--output"];
@@ -122,7 +125,10 @@ fn a_text_is_evaluated_in_windows() {
     assert!((nll.unwrap().exp() / perplexity.unwrap() - 1.0).abs() < 1e-9);
     let limited = home.json(&[&eval[..], &["--limit", "1"]].concat());
     assert_eq!(limited["windows"], 1);
-    assert_eq!(limited["argmax"].as_array().unwrap()[..], report["argmax"].as_array().unwrap()[..16]);
+    assert_eq!(
+        limited["argmax"].as_array().unwrap()[..],
+        report["argmax"].as_array().unwrap()[..16]
+    );
     let error = home.error(&["eval", "--model", "tiny.gguf", "--tokens", "tokens.json"]);
     assert!(error.contains("lower --ctx"), "{error}");
 }

@@ -18,6 +18,7 @@ use refute_tests::processes::{ChainKind, Net, Process};
 use report::{Fraud, Honest, Report};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use story::Story;
@@ -48,9 +49,18 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const WINDOW_S: &str = "30";
 const FEE_WEI: &str = "1000000000000000";
 
-fn main() -> anyhow::Result<()> {
-    let args = Arguments::parse();
-    tokio::runtime::Runtime::new()?.block_on(Demo::run(&args))
+fn main() -> ExitCode {
+    match demo(&Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(args: &Arguments) -> anyhow::Result<()> {
+    tokio::runtime::Runtime::new()?.block_on(Demo::run(args))
 }
 
 /// Everybody who takes part.
@@ -172,7 +182,8 @@ impl Demo {
                 if !process.is_running() {
                     let log = process.output();
                     let last = log.lines().last().unwrap_or("it said nothing");
-                    bail!("a process ended ({}): {last}", process.log.display());
+                    let last = last.trim_start_matches("error: ");
+                    bail!("a party ended ({}): {last}", process.log.display());
                 }
             }
             ensure!(Instant::now() < deadline, "no {event} within {} s", PATIENCE.as_secs());

@@ -35,7 +35,7 @@ pub struct Entry {
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
     /// Its file can't be imported.
-    #[error("{path}: {source}")]
+    #[error("{path} can't be imported")]
     Import {
         /// The GGUF file.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum LibraryError {
         source: ImportError,
     },
     /// Files of the library itself.
-    #[error("{path}: {source}")]
+    #[error("{path} can't be read or written")]
     Io {
         /// File or folder.
         path: PathBuf,
@@ -51,7 +51,7 @@ pub enum LibraryError {
         source: std::io::Error,
     },
     /// A file of the library that isn't an entry.
-    #[error("{path} is not a library entry ({source}): delete it and import the model again")]
+    #[error("{path} is not a library entry: delete it and import the model again")]
     Entry {
         /// The file.
         path: PathBuf,
