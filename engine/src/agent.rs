@@ -23,6 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// Why an agent can't go on with what it was doing. Most of it passes: the caller logs it and tries again.
@@ -80,6 +81,58 @@ pub enum AgentError {
 
 /// Where the database keeps the arity of the deployment's game, for whoever only reads it.
 const ARITY: &str = "arity_bits";
+
+impl AgentError {
+    /// Whether another look may go better. What doesn't pass ends the process: a key, a database or a chain that isn't its own.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Chain(error) => error.is_retryable(),
+            Self::Store(error) => error.is_retryable(),
+            Self::Key(_) | Self::Arity(_) => false,
+            _ => true,
+        }
+    }
+}
+
+/// Whoever acts on chain, look after look.
+pub trait Worker {
+    /// Why a look failed.
+    type Error: std::fmt::Display;
+
+    /// What it works with.
+    fn agent(&self) -> &Agent;
+
+    /// One look at the chain, and everything that is to be done.
+    fn tick(&mut self) -> impl Future<Output = Result<(), Self::Error>>;
+
+    /// Whether another look may go better after this error.
+    fn is_passing(error: &Self::Error) -> bool;
+}
+
+/// Lets a worker work until `stopped`, or until an error that doesn't pass; others are logged and tried again.
+///
+/// # Errors
+/// The one that doesn't pass.
+pub async fn work<W: Worker>(
+    worker: &mut W,
+    poll: Duration,
+    stopped: impl Future<Output = ()>,
+) -> Result<(), W::Error> {
+    tokio::pin!(stopped);
+    let ended = loop {
+        match worker.tick().await {
+            Ok(()) => {}
+            Err(error) if W::is_passing(&error) => tracing::warn!(%error, "trying again"),
+            Err(error) => break Err(error),
+        }
+        tokio::select! {
+            () = &mut stopped => break Ok(()),
+            () = tokio::time::sleep(poll) => {}
+        }
+    };
+    worker.agent().stop();
+    ended
+}
 
 /// A key, a chain, a database and models.
 #[derive(Debug)]
@@ -238,13 +291,12 @@ impl Agent {
     /// # Errors
     /// The chain, the database.
     pub async fn register_models(&self) -> Result<(), AgentError> {
-        let registry = self.chain.registry()?;
+        let to = self.chain.deployment()?.registry;
         for (id, model) in &self.models {
-            if registry.isRegistered(*id).call().await? {
+            if self.store.is_registered(*id)? {
                 continue;
             }
             let call = Registry::registerCall { model: model.registration.clone() };
-            let to = *registry.address();
             self.submit(&format!("register:{id}"), to, call.abi_encode(), U256::ZERO).await?;
             tracing::info!(model = %id, "registering");
         }

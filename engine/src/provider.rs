@@ -1,6 +1,6 @@
 //! The provider: accepts requests for its models, answers and claims, defends its claims, collects its fees.
 
-use crate::agent::{Agent, AgentError, Computed};
+use crate::agent::{Agent, AgentError, Computed, Worker};
 use crate::fault::{FaultError, FaultSpec};
 use crate::model::Model;
 use crate::store::{Claim, Request, Role, Run as Record};
@@ -12,7 +12,6 @@ use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Seconds before a request's deadline in which it isn't accepted any more: the transaction may come too late.
 const ACCEPT_MARGIN_S: u64 = 5;
@@ -30,8 +29,6 @@ pub struct Policy {
     pub requests_max: Option<u32>,
     /// What to falsify, in drills.
     pub fault: Option<FaultSpec>,
-    /// Time between two looks at the chain.
-    pub poll: Duration,
 }
 
 /// A provider at work.
@@ -54,72 +51,10 @@ pub enum ProviderError {
     Fault(#[from] FaultError),
 }
 
-impl ProviderError {
-    /// Whether another look may go better.
-    fn is_passing(&self) -> bool {
-        match self {
-            Self::Fault(_) => false,
-            Self::Agent(AgentError::Chain(error)) => error.is_retryable(),
-            Self::Agent(AgentError::Store(error)) => error.is_retryable(),
-            Self::Agent(AgentError::Contract(_) | AgentError::Play { .. }) => true,
-            Self::Agent(AgentError::History { .. } | AgentError::Missing { .. }) => true,
-            Self::Agent(_) => false,
-        }
-    }
-}
-
 impl Provider {
     /// A provider over an agent.
     pub fn new(agent: Agent, policy: Policy) -> Self {
         Self { agent, policy, refused: HashSet::new() }
-    }
-
-    /// The agent.
-    pub fn agent(&self) -> &Agent {
-        &self.agent
-    }
-
-    /// Works until `stopped` or until something doesn't pass.
-    ///
-    /// # Errors
-    /// What doesn't pass.
-    pub async fn run(&mut self, stopped: impl Future<Output = ()>) -> Result<(), ProviderError> {
-        tokio::pin!(stopped);
-        loop {
-            match self.tick().await {
-                Ok(()) => {}
-                Err(error) if error.is_passing() => tracing::warn!(%error, "trying again"),
-                Err(error) => {
-                    self.agent.stop();
-                    return Err(error);
-                }
-            }
-            tokio::select! {
-                () = &mut stopped => break,
-                () = tokio::time::sleep(self.policy.poll) => {}
-            }
-        }
-        self.agent.stop();
-        Ok(())
-    }
-
-    /// One look at the chain, and everything that is to be done. What is urgent comes first.
-    ///
-    /// # Errors
-    /// The first thing that fails; the next look tries again.
-    pub async fn tick(&mut self) -> Result<(), ProviderError> {
-        self.agent.sync().await?;
-        // The next block's time: a chain that makes blocks only for transactions stands still otherwise.
-        let now_s = self.agent.chain.now_s().await.map_err(AgentError::from)?;
-        self.agent.register_models().await?;
-        self.defend().await?;
-        self.claim().await?;
-        self.finalize(now_s).await?;
-        self.release(now_s).await?;
-        self.accept(now_s).await?;
-        self.forget_settled()?;
-        self.agent.withdraw(self.payee()).await?;
-        Ok(())
     }
 
     fn payee(&self) -> Address {
@@ -219,10 +154,14 @@ impl Provider {
         Ok(())
     }
 
-    /// Gets the rest of its bond back where it missed its time.
+    /// Gets the rest of its bond back where it missed its time, and frees requests that others missed and it can serve.
     async fn release(&self, now_s: u64) -> Result<(), ProviderError> {
         for request in self.agent.store.missed_requests(now_s)? {
-            if request.provider == Some(self.agent.address()) {
+            let own = request.provider == Some(self.agent.address());
+            let wanted = self.agent.model(request.model_id).is_some()
+                && request.fee_wei >= self.policy.min_fee
+                && self.has_room()?;
+            if own || wanted {
                 let round = self.round(&request)?;
                 let name = format!("release:{}:{round}", request.request_id);
                 let call = Settlement::releaseCall { requestId: request.request_id };
@@ -309,6 +248,37 @@ impl Provider {
             }
         }
         Ok(())
+    }
+}
+
+impl Worker for Provider {
+    type Error = ProviderError;
+
+    fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// One look at the chain, and everything that is to be done. What is urgent comes first.
+    async fn tick(&mut self) -> Result<(), ProviderError> {
+        self.agent.sync().await?;
+        // The next block's time: a chain that makes blocks only for transactions stands still otherwise.
+        let now_s = self.agent.chain.now_s().await.map_err(AgentError::from)?;
+        self.agent.register_models().await?;
+        self.defend().await?;
+        self.claim().await?;
+        self.finalize(now_s).await?;
+        self.release(now_s).await?;
+        self.accept(now_s).await?;
+        self.forget_settled()?;
+        self.agent.withdraw(self.payee()).await?;
+        Ok(())
+    }
+
+    fn is_passing(error: &ProviderError) -> bool {
+        match error {
+            ProviderError::Agent(error) => error.is_passing(),
+            ProviderError::Fault(_) => false,
+        }
     }
 }
 

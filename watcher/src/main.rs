@@ -164,17 +164,15 @@ async fn watch(args: &Run, models: Vec<Model>) -> anyhow::Result<()> {
     let Chain { rpc, deployment, key, payee } = &args.chain;
     let agent = Agent::open(rpc, key, deployment.as_deref(), &args.database.db, models).await?;
     tracing::info!(address = %agent.address(), monitor_only = args.monitor_only, "watcher starts");
-    let policy = Policy {
-        payee: *payee,
-        monitor_only: args.monitor_only,
-        poll: Duration::from_millis(args.poll),
-    };
+    let policy = Policy { payee: *payee, monitor_only: args.monitor_only };
     let stopped = async {
         if let Err(error) = ui::stopped().await {
             tracing::error!(%error, "signals can't be waited for");
         }
     };
-    Watchtower::new(agent, policy).run(stopped).await.context("the watcher ends")?;
+    let mut watchtower = Watchtower::new(agent, policy);
+    let poll = Duration::from_millis(args.poll);
+    agent::work(&mut watchtower, poll, stopped).await.context("the watcher ends")?;
     tracing::info!("watcher stops");
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::scanner::{self, Facts};
 use alloy::primitives::{Address, B256, U256};
 use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
-use refute_engine::agent::{Agent, AgentError, Computed};
+use refute_engine::agent::{Agent, AgentError, Computed, Worker};
 use refute_engine::model::Model;
 use refute_engine::store::{Verdict, VerdictKind};
 use refute_engine::subject::Player;
@@ -13,7 +13,6 @@ use refute_engine::trace::{Run, RunError};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 /// Claims that are checked at the same time: each takes all threads, so more would only take memory.
 const CHECKS_MAX: usize = 1;
@@ -25,8 +24,6 @@ pub struct Policy {
     pub payee: Option<Address>,
     /// Only look and log: never send a transaction.
     pub monitor_only: bool,
-    /// Time between two looks at the chain.
-    pub poll: Duration,
 }
 
 /// A watcher at work.
@@ -42,70 +39,6 @@ impl Watchtower {
     /// A watcher over an agent.
     pub fn new(agent: Agent, policy: Policy) -> Self {
         Self { agent, policy, alerted: HashSet::new() }
-    }
-
-    /// Works until `stopped`. Nothing that the chain says ends it; errors are logged and tried again.
-    ///
-    /// # Errors
-    /// A database or a chain that isn't this watcher's any more.
-    pub async fn run(&mut self, stopped: impl Future<Output = ()>) -> Result<(), AgentError> {
-        tokio::pin!(stopped);
-        loop {
-            match self.tick().await {
-                Ok(()) => {}
-                Err(error) if is_passing(&error) => tracing::warn!(%error, "trying again"),
-                Err(error) => {
-                    self.agent.stop();
-                    return Err(error);
-                }
-            }
-            tokio::select! {
-                () = &mut stopped => break,
-                () = tokio::time::sleep(self.policy.poll) => {}
-            }
-        }
-        self.agent.stop();
-        Ok(())
-    }
-
-    /// One look at the chain, and everything that is to be done.
-    ///
-    /// # Errors
-    /// The chain or the database; one claim's trouble is logged and doesn't keep the others waiting.
-    pub async fn tick(&mut self) -> Result<(), AgentError> {
-        self.agent.sync().await?;
-        let now_s = self.agent.chain.now_s().await?;
-        let (models, me) = (self.agent.model_ids(), self.agent.address());
-        let facts = scanner::scan(&self.agent.store, me, &models, now_s)?;
-        let mut checking = 0;
-        let mut needed = HashSet::new();
-        for facts in &facts {
-            let duty = fsm::duty(facts.standing, facts.verdict, facts.mine);
-            if matches!(duty, Duty::Check | Duty::Challenge | Duty::Play) {
-                needed.insert(facts.claim.claim_id);
-            }
-            if duty == Duty::Check {
-                checking += 1;
-                if checking > CHECKS_MAX {
-                    continue;
-                }
-            }
-            if let Err(error) = self.act(duty, facts).await {
-                if !is_passing(&error) {
-                    return Err(error);
-                }
-                tracing::warn!(%error, claim = %facts.claim.claim_id, ?duty, "trying again");
-            }
-        }
-        for id in self.agent.seats() {
-            if !needed.contains(&id) {
-                self.agent.forget(id);
-            }
-        }
-        if !self.policy.monitor_only {
-            self.agent.withdraw(self.payee()).await?;
-        }
-        Ok(())
     }
 
     fn payee(&self) -> Address {
@@ -220,13 +153,52 @@ impl Watchtower {
     }
 }
 
-/// Whether another look may go better.
-fn is_passing(error: &AgentError) -> bool {
-    match error {
-        AgentError::Chain(error) => error.is_retryable(),
-        AgentError::Store(error) => error.is_retryable(),
-        AgentError::Key(_) | AgentError::Arity(_) => false,
-        _ => true,
+impl Worker for Watchtower {
+    type Error = AgentError;
+
+    fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// One claim's trouble is logged and doesn't keep the others waiting.
+    async fn tick(&mut self) -> Result<(), AgentError> {
+        self.agent.sync().await?;
+        let now_s = self.agent.chain.now_s().await?;
+        let (models, me) = (self.agent.model_ids(), self.agent.address());
+        let facts = scanner::scan(&self.agent.store, me, &models, now_s)?;
+        let mut checking = 0;
+        let mut needed = HashSet::new();
+        for facts in &facts {
+            let duty = fsm::duty(facts.standing, facts.verdict, facts.mine);
+            if matches!(duty, Duty::Check | Duty::Challenge | Duty::Play) {
+                needed.insert(facts.claim.claim_id);
+            }
+            if duty == Duty::Check {
+                checking += 1;
+                if checking > CHECKS_MAX {
+                    continue;
+                }
+            }
+            if let Err(error) = self.act(duty, facts).await {
+                if !error.is_passing() {
+                    return Err(error);
+                }
+                tracing::warn!(%error, claim = %facts.claim.claim_id, ?duty, "trying again");
+            }
+        }
+        for id in self.agent.seats() {
+            if !needed.contains(&id) {
+                self.agent.forget(id);
+            }
+        }
+        if !self.policy.monitor_only {
+            self.agent.withdraw(self.payee()).await?;
+        }
+        Ok(())
+    }
+
+    fn is_passing(error: &AgentError) -> bool {
+        error.is_passing()
     }
 }
 

@@ -5,7 +5,7 @@ use super::onchain::ChainArguments;
 use alloy::primitives::{Address, U256};
 use anyhow::Context;
 use clap::Args;
-use refute_engine::agent::Agent;
+use refute_engine::agent::{Agent, work};
 use refute_engine::fault::FaultSpec;
 use refute_engine::model::Model;
 use refute_engine::provider::{Policy, Provider};
@@ -81,14 +81,15 @@ async fn serve(args: &Arguments, models: Vec<Model>) -> anyhow::Result<()> {
         active_max: args.max_active,
         requests_max: args.max_requests,
         fault: args.fault.clone(),
-        poll: Duration::from_millis(args.poll),
     };
     let stopped = async {
         if let Err(error) = refute_engine::ui::stopped().await {
             tracing::error!(%error, "signals can't be waited for");
         }
     };
-    Provider::new(agent, policy).run(stopped).await.context("the provider ends")?;
+    let mut provider = Provider::new(agent, policy);
+    let poll = Duration::from_millis(args.poll);
+    work(&mut provider, poll, stopped).await.context("the provider ends")?;
     tracing::info!("provider stops");
     Ok(())
 }
