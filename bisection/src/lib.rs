@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![deny(clippy::float_arithmetic)]
 //!
 //! # Reading order
 //!

@@ -4,7 +4,7 @@
 //! file into a [`program`] and weights, and [`executor`] runs it, block after block. [`trace`] commits to a run, opens any
 //! part of it again and accumulates folds; [`witness`] proves one step of it to the contract. [`subject`] and [`player`] turn
 //! both into a side of the dispute game. [`chain`] and [`store`] reach the contracts and remember what happened there;
-//! [`agent`] puts them together for whoever acts on chain, and [`provider`] serves requests.
+//! [`agent`] puts them together for whoever acts on chain, [`worker`] is their loop, and [`provider`] serves requests.
 #![deny(clippy::float_arithmetic)]
 
 pub mod agent;
@@ -27,3 +27,4 @@ pub mod tokenizer;
 pub mod trace;
 pub mod ui;
 pub mod witness;
+pub mod worker;

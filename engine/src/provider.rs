@@ -1,11 +1,12 @@
 //! The provider: accepts requests for its models, answers and claims, defends its claims, collects its fees.
 
-use crate::agent::{Agent, AgentError, Computed, Worker};
+use crate::agent::{Agent, AgentError, Computed};
 use crate::fault::{FaultError, FaultSpec};
 use crate::model::Model;
 use crate::store::{Claim, Request, Role, Run as Record};
 use crate::subject::Player;
 use crate::trace::{self, Run, RunError};
+use crate::worker::Worker;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;

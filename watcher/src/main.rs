@@ -11,6 +11,7 @@ use refute_engine::store::Store;
 use refute_engine::subject::Player;
 use refute_engine::trace::Run as Trace;
 use refute_engine::ui::{self, Unit};
+use refute_engine::worker::work;
 use refute_watcher::telemetry;
 use refute_watcher::watchtower::{Policy, Watchtower};
 use serde::Serialize;
@@ -172,7 +173,7 @@ async fn watch(args: &Run, models: Vec<Model>) -> anyhow::Result<()> {
     };
     let mut watchtower = Watchtower::new(agent, policy);
     let poll = Duration::from_millis(args.poll);
-    agent::work(&mut watchtower, poll, stopped).await.context("the watcher ends")?;
+    work(&mut watchtower, poll, stopped).await.context("the watcher ends")?;
     tracing::info!("watcher stops");
     Ok(())
 }

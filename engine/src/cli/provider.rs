@@ -5,10 +5,11 @@ use super::onchain::ChainArguments;
 use alloy::primitives::{Address, U256};
 use anyhow::Context;
 use clap::Args;
-use refute_engine::agent::{Agent, work};
+use refute_engine::agent::Agent;
 use refute_engine::fault::FaultSpec;
 use refute_engine::model::Model;
 use refute_engine::provider::{Policy, Provider};
+use refute_engine::worker::work;
 use std::path::PathBuf;
 use std::time::Duration;
 
