@@ -185,6 +185,36 @@ fn a_claim_of_one_block_is_disputed() {
     assert_eq!((verdict.winner, verdict.last.element.0), (Party::Challenger, 3));
 }
 
+/// Multi-head, grouped and multi-query attention, heads of 2 to 256 elements.
+#[test]
+fn a_fault_in_attention_of_any_shape_is_convicted() {
+    for (heads, kv_heads, head_len) in
+        [(1, 1, 256), (2, 1, 256), (16, 16, 2), (4, 2, 128), (3, 1, 96), (5, 5, 64)]
+    {
+        let sizes = Shape { heads, kv_heads, head_len, hidden: 64, ..Shape::default() };
+        let model = sizes.model();
+        let prompt = prompt(7);
+        let mut arena = Arena::new(Parameters::default());
+        arena.register(&model);
+        let last = heads * head_len - 1;
+        for (step, element) in [
+            ("q_quant", last),
+            ("q_quant", last + heads),
+            ("k_cache", kv_heads * head_len),
+            ("attn_scores", 0),
+            ("attn_mix", last),
+            ("attn_k_rope", 1),
+        ] {
+            let spec: FaultSpec = format!("6:blk.0.{step}:{element}").parse().unwrap();
+            let faulty = generate(&model, &prompt, Some(&spec));
+            let verdict = convict(&arena, faulty);
+            let s = &verdict.last;
+            assert_eq!((verdict.winner, verdict.by_step), (Party::Challenger, true), "{spec}");
+            assert_eq!((s.block.0, s.element.0), (6, element), "{spec} {sizes:?}");
+        }
+    }
+}
+
 /// Whatever a lying challenger claims to have computed, the honest provider wins by the step.
 #[test]
 fn an_honest_claim_is_never_convicted() {

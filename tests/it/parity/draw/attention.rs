@@ -25,7 +25,7 @@ impl Draft<'_> {
 
     pub(super) fn attention(&mut self) -> u32 {
         let kv = 1 + self.random.below(3);
-        let groups = kv * pick(self.random, &[1, 1, 2, 3, 4, 7, 8]);
+        let groups = kv * pick(self.random, &[1, 1, 2, 3, 4, 7, 8, 300]);
         let k = match self.random.below(3) {
             0 => 1 + self.random.below(256),
             _ => pick(self.random, &HEADS),
@@ -73,7 +73,9 @@ impl Draft<'_> {
     }
 
     pub(super) fn heads(&mut self) -> u32 {
-        let groups = 1 + magnitude(self.random, 6);
+        // More than 256 heads fill several leaves with what each has one of.
+        let bits = pick(self.random, &[5, 5, 5, 11]);
+        let groups = 1 + magnitude(self.random, bits);
         self.d.groups = groups;
         let (heads, positions) = (u64::from(groups), u64::from(self.t) + 1);
         match self.d.op {
