@@ -28,7 +28,7 @@ pub fn file() -> Option<PathBuf> {
 /// The imported model, where its file is at hand.
 ///
 /// # Panics
-/// As [`file`], and if it can't be imported.
+/// As [`file()`], and if it can't be imported.
 pub fn model() -> Option<Arc<Model>> {
     Some(Arc::new(Model::open(&file()?, &|_, _| {}).expect("the real model is importable")))
 }
