@@ -106,7 +106,7 @@ fn window(model: &Model, tokens: &[u32], done: &impl Fn(())) -> Result<Window, R
     let mut cache = Cache::new(model);
     let mut window = Window { nll: 0.0, saturations: 0, argmax: Vec::new() };
     for (t, pair) in tokens.windows(2).enumerate() {
-        let tensors = run_block(model, &mut cache, t as u32, pair[0], true, None)?;
+        let tensors = run_block(model, &mut cache, t as u32, pair[0], true, None)?.tensors;
         let logits = tensors[tensors.len() - 2].ints();
         window.nll += nll(logits, pair[1] as usize);
         window.argmax.extend(tensors.last().map(Tensor::words).unwrap_or_default());

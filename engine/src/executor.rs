@@ -12,6 +12,7 @@ use refute_kernels::reference::{
     embed, linear, max, mix, probs, quantize, rms_norm, rope, sample, scores, sum, swiglu,
 };
 use refute_kernels::{Format, Heads};
+use std::time::{Duration, Instant};
 
 /// Multiplications that are worth a task of their own.
 const TASK_PRODUCTS: usize = 1 << 17;
@@ -157,8 +158,17 @@ impl Cache {
     }
 }
 
+/// What a block yields.
+#[derive(Clone, Debug)]
+pub struct BlockRun {
+    /// One tensor per step, in order.
+    pub tensors: Vec<Tensor>,
+    /// Time that `Collect` took: hashing the carried tensors.
+    pub hashing: Duration,
+}
+
 /// Runs block `t` with `token`, to the end if `is_output`, else to `Collect`. The cache holds
-/// positions `0..t` and gets position `t`. Yields the tensors of the block's steps, in order.
+/// positions `0..t` and gets position `t`.
 ///
 /// # Errors
 /// None for a token of the vocabulary (trees of tensors can't be empty).
@@ -169,11 +179,16 @@ pub fn run_block(
     token: u32,
     is_output: bool,
     fault: Option<&Fault>,
-) -> Result<Vec<Tensor>, MerkleError> {
+) -> Result<BlockRun, MerkleError> {
+    let mut hashing = Duration::ZERO;
     let count = model.program.len(is_output) as usize;
     let mut tensors: Vec<Tensor> = Vec::with_capacity(count);
     for (index, step) in model.program.steps[..count].iter().enumerate() {
+        let start = Instant::now();
         let mut tensor = run_step(model, cache, &tensors, step, t, token)?;
+        if step.descriptor.op == Op::Collect {
+            hashing += start.elapsed();
+        }
         if let Some(fault) = fault.filter(|f| f.hits(t, index as u32)) {
             fault.corrupt(&step.descriptor, &mut tensor, &model.registration.params.stopIds);
         }
@@ -184,7 +199,7 @@ pub fn run_block(
         }
         tensors.push(tensor);
     }
-    Ok(tensors)
+    Ok(BlockRun { tensors, hashing })
 }
 
 fn run_step(

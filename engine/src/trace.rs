@@ -107,11 +107,12 @@ impl Builder<'_> {
     fn block(&mut self, token: u32, is_output: bool) -> Result<Option<u32>, RunError> {
         let start = Instant::now();
         let t = self.roots.len() as u32;
-        let tensors = run_block(self.model, &mut self.cache, t, token, is_output, self.fault)?;
+        let run = run_block(self.model, &mut self.cache, t, token, is_output, self.fault)?;
+        let tensors = run.tensors;
         let hashing = Instant::now();
         let collect = &tensors[self.model.program.collect as usize];
         self.roots.push(collect.tree()?.root());
-        self.timing.commit += hashing.elapsed();
+        self.timing.commit += run.hashing + hashing.elapsed();
         let spent = start.elapsed();
         if !is_output {
             self.timing.prefill += spent;
@@ -290,7 +291,8 @@ impl Run {
         let mut cache = self.cache.prefix(block as usize);
         let (token, is_output) = (self.token(block), self.is_output(block));
         let fault = self.fault.as_ref();
-        let tensors = run_block(&self.model, &mut cache, block, token, is_output, fault)?;
+        let run = run_block(&self.model, &mut cache, block, token, is_output, fault)?;
+        let tensors = run.tensors;
         let trees = tensors.iter().map(Tensor::tree).collect::<Result<Vec<_>, _>>()?;
         let tree = Tree::new(trees.iter().map(Tree::root).collect())?;
         Ok(Expansion { block, tensors, trees, tree })
