@@ -2,6 +2,8 @@
 
 /// Whole disputes on the embedded EVM.
 mod dispute;
+/// Model ids, roots and answers that must never change.
+mod golden;
 /// Every op in Rust against the contract.
 mod parity;
 /// The real model, disputed on the embedded EVM.
