@@ -33,6 +33,19 @@ async fn nonce(chain: &Chain) -> u64 {
     count.await.unwrap()
 }
 
+/// Waits, two seconds at most, until everything that the requester sent is mined: some nodes answer first, and mine a moment
+/// later.
+async fn mined_at_once(world: &World) {
+    let (provider, address) = (world.requester.provider(), world.requester.address().unwrap());
+    for _ in 0..40 {
+        let pending = provider.get_transaction_count(address).pending().await.unwrap();
+        if pending == nonce(&world.requester).await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 fn mined(outcome: Outcome) -> Mined {
     match outcome {
         Outcome::Mined(mined) => mined,
@@ -117,6 +130,7 @@ async fn a_crash_around_the_broadcast_changes_nothing() {
 
         let store = world.store(&name, &world.requester);
         let sender = requester(&world, &store, NEVER);
+        mined_at_once(&world).await;
         let report = sender.tick().await.unwrap();
         match fault {
             Fault::AnswerLost => assert_eq!(report.mined.len(), 1),
@@ -243,6 +257,7 @@ async fn a_transaction_whose_block_is_gone_is_pending_again() {
         // A process that was restarted broadcasts what isn't mined.
         let sender = requester(&world, &store, NEVER);
         assert_eq!(sender.tick().await.unwrap().pending, 1);
+        mined_at_once(&world).await;
         let report = sender.tick().await.unwrap();
         assert_eq!(report.mined.len(), 1);
         assert_eq!(report.mined[0].1.hash, first.hash);
@@ -264,6 +279,7 @@ async fn a_nonce_that_somebody_else_used_is_given_up() {
     submit(&other, "theirs", &world.request_call(1)).await;
     assert_eq!(theirs.pending_transactions().unwrap()[0].nonce, 1);
     world.rpc("evm_setAutomine", (true,)).await;
+    mined_at_once(&world).await;
     assert_eq!(sender.tick().await.unwrap().mined.len(), 1);
     assert_eq!(other.tick().await.unwrap().mined.len(), 1);
 
@@ -281,6 +297,7 @@ async fn a_nonce_that_somebody_else_used_is_given_up() {
     assert_eq!((report.mined.len(), report.failed.len()), (0, 0));
     let tx = store.transaction("late").unwrap().unwrap();
     assert_eq!(tx.nonce, lost + 1);
+    mined_at_once(&world).await;
     let report = sender.tick().await.unwrap();
     assert_eq!(report.mined.len(), 1);
     assert!(report.mined[0].1.success);
@@ -297,6 +314,7 @@ async fn a_nonce_that_somebody_else_used_is_given_up() {
     // The same request, at another price: another transaction.
     world.rpc("anvil_mine", (9,)).await;
     world.request(2).await;
+    mined_at_once(&world).await;
     let report = sender.tick().await.unwrap();
     assert_eq!((report.mined.len(), report.pending), (0, 0));
     assert_eq!(report.failed.len(), 1);
