@@ -175,7 +175,8 @@ impl Provider {
     /// Accepts what it has room for.
     async fn accept(&mut self, now_s: u64) -> Result<(), ProviderError> {
         let agent = &self.agent;
-        let open = agent.store.open_requests(&agent.model_ids(), now_s + ACCEPT_MARGIN_S)?;
+        let open =
+            agent.store.open_requests(&agent.model_ids(), now_s.saturating_add(ACCEPT_MARGIN_S))?;
         for request in open {
             let id = request.request_id;
             if self.refused.contains(&id) || request.fee_wei < self.policy.min_fee {

@@ -130,6 +130,10 @@ impl Demo {
     async fn set_up(args: &Arguments) -> anyhow::Result<(Self, Process)> {
         story::chapter("The parties");
         if args.out.exists() {
+            // Only what an earlier demo left: the folder is the user's choice.
+            let empty = std::fs::read_dir(&args.out)?.next().is_none();
+            let ours = empty || args.out.join("devnet.log").is_file();
+            ensure!(ours, "{} is not a demo's folder: name a new one", args.out.display());
             std::fs::remove_dir_all(&args.out)
                 .with_context(|| format!("{} can't be emptied", args.out.display()))?;
         }

@@ -16,6 +16,7 @@ fn faults_in_a_real_model_are_convicted_within_the_limits() {
     let first_output = prompt.len() as u32 - 1;
     let mut arena = Arena::new(Parameters::default());
     arena.register(&model);
+    let mut convicted = 0;
     for fault in [
         "5:blk.7.ffn_gate:100".to_owned(),
         format!("{}:blk.29.attn_scores:3", first_output + 2),
@@ -54,5 +55,7 @@ fn faults_in_a_real_model_are_convicted_within_the_limits() {
         assert_eq!(place, (injected.block, injected.step, injected.element));
         assert!(verdict.rounds() <= 10 && verdict.gas() <= 2_500_000);
         assert!(verdict.step_gas() <= 1_000_000);
+        convicted += 1;
     }
+    assert!(convicted >= 5, "only {convicted} faults had an effect");
 }

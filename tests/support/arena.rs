@@ -4,7 +4,7 @@ use alloy::primitives::{Address, B256, Bytes, U256, address};
 use alloy::sol_types::{SolCall, SolEventInterface, SolValue};
 use refute_bisection::history::History;
 use refute_bisection::rules::Rules;
-use refute_bisection::state::{Mode, Party, Phase, State};
+use refute_bisection::state::{Party, Phase, State};
 use refute_contracts::artifact::{Contract, bytecode};
 use refute_contracts::bindings::{
     IDisputeGame as Game, IInferenceSettlement as Settlement, IModelRegistry as Registry,
@@ -12,6 +12,7 @@ use refute_contracts::bindings::{
 use refute_contracts::evm::{Evm, Outcome};
 use refute_engine::model::Model;
 use refute_engine::player::{self, Next};
+use refute_engine::provider::packed;
 use refute_engine::subject::{Player, Subject};
 use refute_engine::trace::Run;
 use std::sync::Arc;
@@ -276,14 +277,4 @@ pub fn subject_of(run: &Run) -> Subject {
     let prompt = run.prompt().len() as u32;
     Subject::new(Arc::clone(run.model()), prompt, run.output().to_vec(), run.trace_root())
         .expect("a run has output")
-}
-
-/// Tokens as calldata.
-pub fn packed(tokens: &[u32]) -> Bytes {
-    tokens.iter().flat_map(|t| t.to_le_bytes()).collect::<Vec<u8>>().into()
-}
-
-/// Where a dispute ended, in words.
-pub fn place(state: &State) -> (u32, u32, u32, Mode) {
-    (state.block.0, state.step.0, state.element.0, state.mode)
 }

@@ -65,7 +65,7 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
         let text = PromptText { text: &args.prompt, chat: args.chat };
         let prompt = request::tokens(&model, &text)?;
         refute_engine::trace::check(&model, &prompt, args.max_tokens)?;
-        let deadline = chain.now_s().await? + args.deadline;
+        let deadline = chain.now_s().await?.saturating_add(args.deadline);
         let call = Settlement::requestCall {
             modelId: model.id,
             prompt: packed(&prompt),
