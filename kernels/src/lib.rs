@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 #![deny(clippy::float_arithmetic)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod backend;
+pub mod decoder;
 pub mod format;
 pub mod fx;
 pub mod reference;

@@ -1,0 +1,141 @@
+//! The border between a model and what computes it: the CPU, a GPU.
+//!
+//! A [`Backend`] has a model's weights in place and starts [`Sequence`]s. A sequence takes tokens, any number at once, and
+//! gives what is committed to: the K and V rows of the new positions, and the next token where one is due. Whatever the batch
+//! sizes, the bits are those of `reference`.
+
+/// What is asked of the last positions of a batch, beside their K and V rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// Nothing.
+    None,
+    /// The next token of each of the last `n` positions.
+    Samples(usize),
+    /// Next token and logits of each of the last `n` positions.
+    Logits(usize),
+}
+
+impl Head {
+    /// Positions with a head.
+    #[must_use]
+    pub fn positions(self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Samples(n) | Self::Logits(n) => n,
+        }
+    }
+}
+
+/// Consecutive rows of one carried tensor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// `[position][kv][head_len]`.
+    pub values: Vec<i16>,
+    /// `[position][kv]`.
+    pub shifts: Vec<u8>,
+}
+
+/// What a batch yields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// By slot: K_0, V_0, K_1, … of the batch's positions.
+    pub carried: Vec<Rows>,
+    /// The next token of each position with a head.
+    pub samples: Vec<u32>,
+    /// `[position with a head][vocabulary]`, if asked for.
+    pub logits: Vec<i32>,
+    /// Fx values at ±(2^31 − 1) in all steps of the batch.
+    pub saturations: u64,
+}
+
+/// Why a backend can't start or go on.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum BackendError {
+    /// No adapter to run on.
+    #[error("no GPU was found: {0}")]
+    NoAdapter(String),
+    /// It computed something else than the reference.
+    #[error(
+        "adapter {adapter} is refused: its {kernel} differs from the reference ({detail}); update its driver or use \
+         --backend cpu"
+    )]
+    Refused {
+        /// Name and driver.
+        adapter: String,
+        /// Kernel that failed its self-test.
+        kernel: String,
+        /// Which element, and both values.
+        detail: String,
+    },
+    /// It doesn't fit.
+    #[error(
+        "{what} needs {needed} bytes and {available} are available: use fewer positions, a smaller model, or --backend cpu"
+    )]
+    Memory {
+        /// What was to be placed.
+        what: String,
+        /// Bytes it takes.
+        needed: u64,
+        /// Bytes there are.
+        available: u64,
+    },
+    /// The model has a size that the backend can't handle.
+    #[error("{0}: use --backend cpu")]
+    Unsupported(String),
+    /// The device failed: lost, out of memory, a shader that doesn't compile, no answer in time.
+    #[error("adapter {adapter} failed: {reason}")]
+    Lost {
+        /// Name and driver.
+        adapter: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The sequence is full, or a token is not in the vocabulary.
+    #[error("{0}")]
+    Input(String),
+}
+
+/// A model on a device.
+pub trait Backend: Send + Sync {
+    /// `cpu` or `gpu`.
+    fn name(&self) -> &'static str;
+
+    /// The device's name and driver, if there is a choice of devices.
+    fn adapter(&self) -> Option<String>;
+
+    /// Positions that one call of [`Sequence::forward`] does best with; more are worked off in parts.
+    fn batch(&self) -> usize;
+
+    /// An empty sequence with room for `positions`.
+    ///
+    /// # Errors
+    /// Too little memory, with the numbers; a lost device.
+    fn sequence(&self, positions: usize) -> Result<Box<dyn Sequence + '_>, BackendError>;
+}
+
+/// A sequence in progress.
+pub trait Sequence: Send {
+    /// Positions done.
+    fn len(&self) -> usize;
+
+    /// Whether no position is done.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Runs `tokens` as the next positions.
+    ///
+    /// # Errors
+    /// More positions than there is room for, tokens out of the vocabulary, more heads than tokens, a failed device. After an
+    /// error the sequence's state is unknown.
+    fn forward(&mut self, tokens: &[u32], head: Head) -> Result<Batch, BackendError>;
+
+    /// Goes on from K and V rows that were computed elsewhere, by slot: the next positions.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; rows of another shape.
+    fn push(&mut self, carried: &[Rows]) -> Result<(), BackendError>;
+
+    /// Forgets all positions from `len` on.
+    fn truncate(&mut self, len: usize);
+}
