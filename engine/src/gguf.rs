@@ -65,6 +65,12 @@ struct Header {
     by_name: HashMap<String, usize>,
 }
 
+impl AsRef<[u8]> for Inner {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes.as_slice()
+    }
+}
+
 enum Bytes {
     Mapped(Mmap),
     Owned(Vec<u8>),
@@ -161,8 +167,16 @@ impl Gguf {
     ///
     /// If `info` comes from another, larger file.
     pub fn tensor_bytes(&self, info: &TensorInfo) -> &[u8] {
-        let start = info.offset as usize;
-        &self.0.bytes.as_slice()[start..start + info.byte_len as usize]
+        &self.0.bytes.as_slice()[info.range()]
+    }
+
+    /// The same, to keep: it holds the map open.
+    ///
+    /// # Panics
+    ///
+    /// As [`Self::tensor_bytes`].
+    pub fn tensor_data(&self, info: &TensorInfo) -> refute_kernels::decoder::Bytes {
+        refute_kernels::decoder::Bytes::new(self.0.clone(), info.range())
     }
 }
 

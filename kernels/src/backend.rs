@@ -4,6 +4,9 @@
 //! gives what is committed to: the K and V rows of the new positions, and the next token where one is due. Whatever the batch
 //! sizes, the bits are those of `reference`.
 
+use std::fmt;
+use std::sync::Arc;
+
 /// What is asked of the last positions of a batch, beside their K and V rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
@@ -96,7 +99,7 @@ pub enum BackendError {
 }
 
 /// A model on a device.
-pub trait Backend: Send + Sync {
+pub trait Backend: fmt::Debug + Send + Sync {
     /// `cpu` or `gpu`.
     fn name(&self) -> &'static str;
 
@@ -110,7 +113,7 @@ pub trait Backend: Send + Sync {
     ///
     /// # Errors
     /// Too little memory, with the numbers; a lost device.
-    fn sequence(&self, positions: usize) -> Result<Box<dyn Sequence + '_>, BackendError>;
+    fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError>;
 }
 
 /// A sequence in progress.

@@ -163,6 +163,12 @@ impl TensorInfo {
         self.dims[1..].iter().product()
     }
 
+    /// Where the data lies in the file.
+    pub(super) fn range(&self) -> std::ops::Range<usize> {
+        let start = self.offset as usize;
+        start..start + self.byte_len as usize
+    }
+
     /// Bytes of one row.
     pub fn row_bytes(&self) -> u64 {
         self.columns() / self.kind.block_len() * self.kind.block_bytes()

@@ -37,7 +37,7 @@ pub(super) fn import(
         config,
         progress,
         program: Program::default(),
-        weights: Weights::new(file.clone()),
+        weights: Weights::default(),
         used: BTreeSet::new(),
         converted: Vec::new(),
         done: 0,
@@ -193,7 +193,8 @@ impl Builder<'_> {
         let tensor = format!("{name}.weight");
         let values = self.floats(&tensor, width)?;
         let (mantissas, exponent) = convert::to_mantissas(&tensor, &values)?;
-        let placed = self.place(tensor, Format::I32, (1, width as usize), Data::Ints(mantissas))?;
+        let placed =
+            self.place(tensor, Format::I32, (1, width as usize), Data::Ints(mantissas.into()))?;
         Ok(self.step(
             name,
             Some(placed),
@@ -311,7 +312,7 @@ impl Builder<'_> {
         let table =
             convert::rope_table(config.context, config.rope_base, config.rope_factor, &factors);
         let shape = (config.context as usize, config.rotated as usize);
-        self.place("rope".into(), Format::I32, shape, Data::Ints(table))
+        self.place("rope".into(), Format::I32, shape, Data::Ints(table.into()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod convert;
+mod decoder;
 mod import;
 pub mod library;
 mod tensors;
@@ -19,7 +20,9 @@ use alloy::sol_types::SolValue;
 use rayon::prelude::*;
 use refute_bisection::merkle::{MerkleError, Tree, leaf_hash};
 use refute_contracts::bindings as abi;
+use refute_kernels::decoder::Decoder;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Version of `kernels/README.md` that this program computes.
 pub const NUMERICS_VERSION: u32 = 1;
@@ -90,6 +93,7 @@ pub struct Model {
     pub file_context: u32,
     weight_tree: Tree,
     program_tree: Tree,
+    decoder: Arc<Decoder>,
 }
 
 impl Model {
@@ -113,6 +117,7 @@ impl Model {
         let leaves = program.steps.iter().map(|s| leaf_hash(&s.descriptor.leaf())).collect();
         let program_tree = Tree::new(leaves)?;
         let weight_tree = weight_tree(&imported.weights)?;
+        let decoder = Arc::new(decoder::decoder(&config, &program, &imported.weights)?);
         let registration = abi::Model {
             numericsVersion: NUMERICS_VERSION,
             programRoot: program_tree.root().into(),
@@ -143,7 +148,13 @@ impl Model {
             file_context: file.u32("llama.context_length")?,
             weight_tree,
             program_tree,
+            decoder,
         })
+    }
+
+    /// The model as a backend takes it.
+    pub fn decoder(&self) -> &Arc<Decoder> {
+        &self.decoder
     }
 
     /// The tree over all weight leaves.

@@ -6,6 +6,7 @@ use super::{ImportError, convert};
 use crate::gguf::{TensorInfo, TensorKind};
 use rayon::prelude::*;
 use refute_kernels::Format;
+use refute_kernels::decoder::Bytes;
 use refute_kernels::format::{row_bound, scale_in_range};
 
 impl Builder<'_> {
@@ -15,7 +16,7 @@ impl Builder<'_> {
             return Ok(None);
         }
         let values = convert::to_fx(&tensor, &self.floats(&tensor, n)?)?;
-        self.place(tensor, Format::I32, (1, n as usize), Data::Ints(values)).map(Some)
+        self.place(tensor, Format::I32, (1, n as usize), Data::Ints(values.into())).map(Some)
     }
 
     /// A vector of floats.
@@ -46,7 +47,8 @@ impl Builder<'_> {
             _ => return self.convert(&info, rows, cols, proven),
         };
         self.check_scales(format, &info)?;
-        let placed = self.place(name.to_owned(), format, (rows, cols), Data::Mapped(info))?;
+        let data = self.file.tensor_data(&info);
+        let placed = self.place(name.to_owned(), format, (rows, cols), Data::Blocks(data))?;
         self.prove_if(proven, name, placed)
     }
 
@@ -62,7 +64,8 @@ impl Builder<'_> {
         let blocks = convert::to_q8_0(&info.name, &values)?;
         self.converted.push(info.name.clone());
         let name = info.name.clone();
-        let placed = self.place(name, Format::Q8_0, (rows, cols), Data::Blocks(blocks))?;
+        let placed =
+            self.place(name, Format::Q8_0, (rows, cols), Data::Blocks(Bytes::from_vec(blocks)))?;
         self.prove_if(proven, &info.name, placed)
     }
 

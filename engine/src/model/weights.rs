@@ -1,18 +1,17 @@
 //! The weights: tensors in program order, and the Merkle leaves over them.
 
-use crate::gguf::{Gguf, TensorInfo};
 use refute_kernels::Format;
+use refute_kernels::decoder::{Bytes, Matrix};
 use std::borrow::Cow;
+use std::sync::Arc;
 
-/// Where a tensor's values are.
-#[derive(Debug)]
+/// A tensor's values.
+#[derive(Clone, Debug)]
 pub enum Data {
-    /// In the mapped file, untouched.
-    Mapped(TensorInfo),
-    /// Blocks converted at import.
-    Blocks(Vec<u8>),
+    /// Blocks: in the mapped file, untouched, or converted at import.
+    Blocks(Bytes),
     /// Integers fixed at import.
-    Ints(Vec<i32>),
+    Ints(Arc<[i32]>),
 }
 
 /// A tensor of the model: `rows` × `cols` weights.
@@ -39,20 +38,14 @@ impl WeightTensor {
     }
 }
 
-/// All tensors of a model, and the file that most of them stay in.
-#[derive(Debug)]
+/// All tensors of a model; most of them stay in the mapped file.
+#[derive(Debug, Default)]
 pub struct Weights {
-    file: Gguf,
     tensors: Vec<WeightTensor>,
     leaves: u32,
 }
 
 impl Weights {
-    /// No tensors yet.
-    pub fn new(file: Gguf) -> Self {
-        Self { file, tensors: Vec::new(), leaves: 0 }
-    }
-
     /// Appends a tensor at the next free leaf and gives its index, or `None` when 2^32 leaves are used up.
     pub fn push(
         &mut self,
@@ -86,10 +79,22 @@ impl Weights {
     /// Bytes of a block-format tensor, row after row; empty for integers.
     pub fn blocks(&self, index: usize) -> &[u8] {
         match &self.tensors[index].data {
-            Data::Mapped(info) => self.file.tensor_bytes(info),
             Data::Blocks(bytes) => bytes,
             Data::Ints(_) => &[],
         }
+    }
+
+    /// A block-format tensor as a matrix, for a backend to keep; `None` for integers.
+    pub fn matrix(&self, index: usize) -> Option<Matrix> {
+        let WeightTensor { format, rows, cols, data, .. } = &self.tensors[index];
+        let Data::Blocks(bytes) = data else { return None };
+        Some(Matrix { format: *format, rows: *rows, cols: *cols, bytes: bytes.clone() })
+    }
+
+    /// All values of an integer tensor, for a backend to keep; `None` for the others.
+    pub fn all_ints(&self, index: usize) -> Option<Arc<[i32]>> {
+        let Data::Ints(values) = &self.tensors[index].data else { return None };
+        Some(Arc::clone(values))
     }
 
     /// Bytes of one row of a block-format tensor.
