@@ -85,6 +85,9 @@ pub enum BackendError {
     /// The model has a size that the backend can't handle.
     #[error("{0}: use --backend cpu")]
     Unsupported(String),
+    /// No backend can run the model: its sizes don't fit together.
+    #[error("the model can't be run: {0}")]
+    Model(String),
     /// The device failed: lost, out of memory, a shader that doesn't compile, no answer in time.
     #[error("adapter {adapter} failed: {reason}")]
     Lost {

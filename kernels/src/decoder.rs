@@ -2,6 +2,8 @@
 //!
 //! The weights are shared, not copied: a matrix stays in the mapped file until a backend packs or uploads it.
 
+mod check;
+
 use crate::Format;
 use std::fmt;
 use std::ops::{Deref, Range};

@@ -6,6 +6,7 @@
 //! them are total: no bit pattern of a value panics. Lengths that don't fit together are the
 //! caller's mistake, and `forward` panics on them.
 
+mod decoder;
 pub mod embed;
 pub mod linear;
 pub mod max;
@@ -18,6 +19,8 @@ pub mod sample;
 pub mod scores;
 pub mod sum;
 pub mod swiglu;
+
+pub use decoder::Reference;
 
 /// Where a `MAX` fold starts: below everything.
 pub const MAX_INIT: i128 = i128::MIN;

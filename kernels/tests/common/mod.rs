@@ -1,6 +1,8 @@
 //! Inputs that are worth testing: a small generator, extremes, and lengths around every boundary.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub(crate) mod decoder;
+
 use refute_kernels::Format;
 
 /// Lengths around a block of 32, a unit of 256 or 512, and a leaf of 1024.
