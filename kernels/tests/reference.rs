@@ -5,10 +5,15 @@ mod common;
 use common::decoder::{Shape, random};
 use refute_kernels::Format;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows};
+use refute_kernels::decoder::Decoder;
 use refute_kernels::reference::Reference;
 use std::sync::Arc;
 
 const TOKENS: [u32; 7] = [3, 99, 0, 17, 17, 42, 5];
+
+fn reference(decoder: Arc<Decoder>) -> Arc<Reference> {
+    Arc::new(Reference::new(decoder).unwrap())
+}
 
 /// Appends what `batch` has.
 fn append(all: &mut Batch, batch: &Batch) {
@@ -25,10 +30,10 @@ fn append(all: &mut Batch, batch: &Batch) {
 #[test]
 fn batches_of_any_size_give_the_same_bits() {
     for format in [Format::Q8_0, Format::Q4_0, Format::Q4_1] {
-        let backend = Reference::new(random(&Shape { format, ..Shape::default() }, 1)).unwrap();
-        let mut whole = backend.sequence(64).unwrap();
+        let backend = reference(random(&Shape { format, ..Shape::default() }, 1));
+        let mut whole = backend.clone().sequence(64).unwrap();
         let whole = whole.forward(&TOKENS, Head::Logits(7)).unwrap();
-        let mut sequence = backend.sequence(64).unwrap();
+        let mut sequence = backend.clone().sequence(64).unwrap();
         let mut parts = Batch::default();
         for part in [&TOKENS[..1], &TOKENS[1..4], &[], &TOKENS[4..]] {
             append(&mut parts, &sequence.forward(part, Head::Logits(part.len())).unwrap());
@@ -40,8 +45,8 @@ fn batches_of_any_size_give_the_same_bits() {
 
 #[test]
 fn heads_only_add_samples_and_logits() {
-    let backend = Reference::new(random(&Shape::default(), 2)).unwrap();
-    let run = |head| backend.sequence(64).unwrap().forward(&TOKENS, head).unwrap();
+    let backend = reference(random(&Shape::default(), 2));
+    let run = |head| backend.clone().sequence(64).unwrap().forward(&TOKENS, head).unwrap();
     let all = run(Head::Logits(7));
     for n in 0..=7 {
         let logits = run(Head::Logits(n));
@@ -55,14 +60,14 @@ fn heads_only_add_samples_and_logits() {
 
 #[test]
 fn goes_on_from_pushed_rows_and_after_truncation() {
-    let backend = Reference::new(random(&Shape::default(), 3)).unwrap();
-    let mut sequence = backend.sequence(64).unwrap();
+    let backend = reference(random(&Shape::default(), 3));
+    let mut sequence = backend.clone().sequence(64).unwrap();
     let first = sequence.forward(&TOKENS[..4], Head::None).unwrap();
     let rest = sequence.forward(&TOKENS[4..], Head::Samples(2)).unwrap();
     sequence.truncate(4);
     assert_eq!(sequence.len(), 4);
     assert_eq!(sequence.forward(&TOKENS[4..], Head::Samples(2)).unwrap(), rest);
-    let mut other = backend.sequence(64).unwrap();
+    let mut other = backend.clone().sequence(64).unwrap();
     other.push(&first.carried).unwrap();
     assert_eq!(other.forward(&TOKENS[4..], Head::Samples(2)).unwrap(), rest);
 }
@@ -70,21 +75,21 @@ fn goes_on_from_pushed_rows_and_after_truncation() {
 #[test]
 fn counts_saturated_values() {
     let shape = Shape { scale: 18, ..Shape::default() };
-    let backend = Reference::new(random(&shape, 4)).unwrap();
-    let batch = backend.sequence(8).unwrap().forward(&TOKENS, Head::Samples(1)).unwrap();
+    let backend = reference(random(&shape, 4));
+    let batch = backend.clone().sequence(8).unwrap().forward(&TOKENS, Head::Samples(1)).unwrap();
     assert!(batch.saturations > 0);
-    let backend = Reference::new(random(&Shape::default(), 4)).unwrap();
-    let batch = backend.sequence(8).unwrap().forward(&TOKENS, Head::Samples(1)).unwrap();
+    let backend = reference(random(&Shape::default(), 4));
+    let batch = backend.clone().sequence(8).unwrap().forward(&TOKENS, Head::Samples(1)).unwrap();
     assert_eq!(batch.saturations, 0);
 }
 
 #[test]
 fn refuses_what_does_not_fit() {
     let decoder = random(&Shape::default(), 5);
-    let backend = Reference::new(decoder.clone()).unwrap();
+    let backend = reference(decoder.clone());
     let is_input = |r: Result<Batch, BackendError>| matches!(r, Err(BackendError::Input(_)));
-    assert!(matches!(backend.sequence(65).err(), Some(BackendError::Input(_))));
-    let mut sequence = backend.sequence(3).unwrap();
+    assert!(matches!(backend.clone().sequence(65).err(), Some(BackendError::Input(_))));
+    let mut sequence = backend.clone().sequence(3).unwrap();
     assert!(is_input(sequence.forward(&TOKENS[..4], Head::None)), "no room");
     assert!(is_input(sequence.forward(&[100], Head::None)), "no such token");
     assert!(is_input(sequence.forward(&[1, 2], Head::Samples(3))), "more heads than tokens");
@@ -105,7 +110,7 @@ fn refuses_what_does_not_fit() {
     refused(&|rows| *rows = vec![Rows { values: vec![0; 128], shifts: vec![0; 8] }; 6]);
     sequence.push(&good).unwrap();
 
-    let broken = |change: &dyn Fn(&mut refute_kernels::decoder::Decoder)| {
+    let broken = |change: &dyn Fn(&mut Decoder)| {
         let mut decoder = (*decoder).clone();
         change(&mut decoder);
         assert!(matches!(Reference::new(Arc::new(decoder)), Err(BackendError::Model(_))));

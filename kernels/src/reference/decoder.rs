@@ -44,10 +44,10 @@ impl Backend for Reference {
         1
     }
 
-    fn sequence(&self, positions: usize) -> Result<Box<dyn Sequence + '_>, BackendError> {
+    fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError> {
         self.decoder.check_positions(positions)?;
         Ok(Box::new(ReferenceSequence {
-            decoder: &self.decoder,
+            decoder: self.decoder.clone(),
             capacity: positions,
             len: 0,
             carried: vec![Rows::default(); 2 * self.decoder.layers.len()],
@@ -57,15 +57,15 @@ impl Backend for Reference {
 }
 
 /// A sequence: all K and V rows so far, by slot.
-struct ReferenceSequence<'a> {
-    decoder: &'a Decoder,
+struct ReferenceSequence {
+    decoder: Arc<Decoder>,
     capacity: usize,
     len: usize,
     carried: Vec<Rows>,
     saturations: u64,
 }
 
-impl Sequence for ReferenceSequence<'_> {
+impl Sequence for ReferenceSequence {
     fn len(&self) -> usize {
         self.len
     }
@@ -118,11 +118,11 @@ impl Sequence for ReferenceSequence<'_> {
 /// A quantized tensor.
 type Quantized = (Vec<i16>, Vec<u8>);
 
-impl ReferenceSequence<'_> {
+impl ReferenceSequence {
     /// The steps of one block from `token_embd` to the last layer's `ffn_down`, or, without a
     /// head, to the last layer's `v_cache`. The K and V rows are pushed.
     fn block(&mut self, token: u32, head: bool) -> Vec<i32> {
-        let decoder = self.decoder;
+        let decoder = self.decoder.clone();
         let mut x = vec![0; decoder.width];
         let row = decoder.token_embd.rows(token as usize..token as usize + 1);
         embed::forward(decoder.token_embd.format, row, &mut x);
@@ -183,8 +183,9 @@ impl ReferenceSequence<'_> {
 
     /// From `output_norm` to `output`.
     fn logits(&mut self, x: &[i32]) -> Vec<i32> {
-        let normal = self.norm_quant(&self.decoder.output_norm, x);
-        self.linear(&self.decoder.output, &normal, None)
+        let decoder = self.decoder.clone();
+        let normal = self.norm_quant(&decoder.output_norm, x);
+        self.linear(&decoder.output, &normal, None)
     }
 
     fn norm_quant(&mut self, norm: &Norm, x: &[i32]) -> Quantized {
