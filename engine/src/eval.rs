@@ -7,7 +7,9 @@ use crate::executor::{Cache, Tensor, run_block};
 use crate::model::Model;
 use crate::trace::{self, RunError};
 use rayon::prelude::*;
+use refute_kernels::backend::{Backend, BackendError, Head};
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What `refute eval` prints.
@@ -45,6 +47,9 @@ pub enum EvalError {
     /// The model can't take it.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// The backend can't do it.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 /// One window's part of the report.
@@ -81,13 +86,17 @@ pub fn evaluate(
     let done = AtomicU32::new(0);
     let total = windows as u64 * u64::from(ctx);
     let report = |_: ()| progress(u64::from(done.fetch_add(1, Ordering::Relaxed)) + 1, total);
-    let parts: Vec<Window> = (0..windows)
-        .into_par_iter()
-        .map(|i| {
-            let start = i * ctx as usize;
-            window(model, &tokens[start..start + ctx as usize + 1], &report)
-        })
-        .collect::<Result<_, RunError>>()?;
+    let part = |i: usize| &tokens[i * ctx as usize..(i + 1) * ctx as usize + 1];
+    let parts: Vec<Window> = match model.backend() {
+        // A backend spreads its own work.
+        Some(backend) => (0..windows)
+            .map(|i| batched_window(&backend, part(i), &report))
+            .collect::<Result<_, BackendError>>()?,
+        None => (0..windows)
+            .into_par_iter()
+            .map(|i| window(model, part(i), &report))
+            .collect::<Result<_, RunError>>()?,
+    };
 
     let nll: f64 = parts.iter().map(|w| w.nll).sum();
     let mean_nll = nll / total as f64;
@@ -114,6 +123,31 @@ fn window(model: &Model, tokens: &[u32], done: &impl Fn(())) -> Result<Window, R
         window.saturations +=
             tensors.iter().map(|x| x.ints().iter().filter(cut).count() as u64).sum::<u64>();
         done(());
+    }
+    Ok(window)
+}
+
+/// The same on a backend, in batches.
+fn batched_window(
+    backend: &Arc<dyn Backend>,
+    tokens: &[u32],
+    done: &impl Fn(()),
+) -> Result<Window, BackendError> {
+    let positions = tokens.len() - 1;
+    let mut sequence = Arc::clone(backend).sequence(positions)?;
+    let mut window = Window { nll: 0.0, saturations: 0, argmax: Vec::new() };
+    let step = backend.batch().max(1);
+    for start in (0..positions).step_by(step) {
+        let end = positions.min(start + step);
+        let batch = sequence.forward(&tokens[start..end], Head::Logits(end - start))?;
+        let width = batch.logits.len() / (end - start);
+        let targets = &tokens[start + 1..=end];
+        for (logits, target) in batch.logits.chunks_exact(width.max(1)).zip(targets) {
+            window.nll += nll(logits, *target as usize);
+            done(());
+        }
+        window.argmax.extend(batch.samples);
+        window.saturations += batch.saturations;
     }
     Ok(window)
 }

@@ -8,10 +8,12 @@ use crate::model::Model;
 use crate::program::{Descriptor, Op, Step};
 use rayon::prelude::*;
 use refute_bisection::merkle::{Hash, MerkleError, Tree};
+use refute_kernels::backend::Rows;
 use refute_kernels::reference::{
     embed, linear, max, mix, probs, quantize, rms_norm, rope, sample, scores, sum, swiglu,
 };
 use refute_kernels::{Format, Heads};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// Multiplications that are worth a task of their own.
@@ -97,7 +99,7 @@ impl Tensor {
 
 /// One carried tensor of every position so far.
 #[derive(Clone, Debug, Default)]
-struct Rows {
+struct Carried {
     values: Vec<i16>,
     shifts: Vec<u8>,
     width: usize,
@@ -107,7 +109,7 @@ struct Rows {
 /// What later blocks read: the K and V rows of every layer and position, by carried slot.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    slots: Vec<Rows>,
+    slots: Vec<Carried>,
 }
 
 impl Cache {
@@ -115,7 +117,7 @@ impl Cache {
     pub fn new(model: &Model) -> Self {
         let rows = |step: &u32| {
             let d = &model.program.steps[*step as usize].descriptor;
-            Rows { width: d.n as usize, groups: d.groups as usize, ..Rows::default() }
+            Carried { width: d.n as usize, groups: d.groups as usize, ..Carried::default() }
         };
         Self { slots: model.program.carried.iter().map(rows).collect() }
     }
@@ -123,6 +125,23 @@ impl Cache {
     /// Bytes that one position takes.
     pub fn bytes_per_position(&self) -> usize {
         self.slots.iter().map(|r| 2 * r.width + r.groups).sum()
+    }
+
+    /// Appends the rows of the next positions.
+    pub fn extend(&mut self, carried: &[Rows]) {
+        for (rows, new) in self.slots.iter_mut().zip(carried) {
+            rows.values.extend_from_slice(&new.values);
+            rows.shifts.extend_from_slice(&new.shifts);
+        }
+    }
+
+    /// The rows of positions `range`, by slot.
+    pub fn range(&self, range: Range<usize>) -> Vec<Rows> {
+        let cut = |r: &Carried| Rows {
+            values: r.values[range.start * r.width..range.end * r.width].to_vec(),
+            shifts: r.shifts[range.start * r.groups..range.end * r.groups].to_vec(),
+        };
+        self.slots.iter().map(cut).collect()
     }
 
     /// Appends the row of the next position.
@@ -139,7 +158,7 @@ impl Cache {
 
     /// A copy of positions `0..positions`.
     pub fn prefix(&self, positions: usize) -> Self {
-        let cut = |r: &Rows| Rows {
+        let cut = |r: &Carried| Carried {
             values: r.values[..positions * r.width].to_vec(),
             shifts: r.shifts[..positions * r.groups].to_vec(),
             ..*r

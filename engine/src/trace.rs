@@ -3,13 +3,18 @@
 //! The honest path keeps the tokens, the K and V rows and one root per block. Any block can be computed again from them,
 //! with all its tensors ([`Run::expand`]).
 
+mod build;
+mod commit;
+
 use crate::executor::{Cache, Tensor, run_block};
 use crate::fault::{Fault, FaultError, FaultSpec};
 use crate::fold::Inputs;
 use crate::model::Model;
+use build::Builder;
 use refute_bisection::merkle::{self, Hash, MerkleError, Tree};
+use refute_kernels::backend::BackendError;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Why a run can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +48,9 @@ pub enum RunError {
     /// The fault asked for can't be made.
     #[error(transparent)]
     Fault(#[from] FaultError),
+    /// The backend can't do it, and no other can take over.
+    #[error(transparent)]
+    Backend(Box<BackendError>),
     /// The caller stopped it.
     #[error("the run was stopped")]
     Stopped,
@@ -51,15 +59,36 @@ pub enum RunError {
     Merkle(#[from] MerkleError),
 }
 
+impl From<BackendError> for RunError {
+    fn from(error: BackendError) -> Self {
+        Self::Backend(Box::new(error))
+    }
+}
+
 /// Where the time of a run went.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
-    /// Prompt blocks before the last.
+    /// Positions that went through together, or that yield no token.
     pub prefill: Duration,
-    /// Output blocks.
+    /// How many these were.
+    pub prefill_positions: usize,
+    /// Positions that yield a token and went through alone.
     pub decode: Duration,
-    /// Hashing, within both.
+    /// How many these were.
+    pub decode_positions: usize,
+    /// Hashing, mostly beside both.
     pub commit: Duration,
+}
+
+impl Timing {
+    fn add(&mut self, spent: Duration, positions: usize, outputs: usize) {
+        let (time, count) = match (positions, outputs) {
+            (1, 1) => (&mut self.decode, &mut self.decode_positions),
+            _ => (&mut self.prefill, &mut self.prefill_positions),
+        };
+        *time += spent;
+        *count += positions;
+    }
 }
 
 /// A model's answer to a request, or a re-run of one, with its commitments.
@@ -75,6 +104,10 @@ pub struct Run {
     tree: Tree,
     /// Where the time went.
     pub timing: Timing,
+    /// What computed it: `cpu`, `gpu` or `reference`; where one took over from another, the last.
+    pub backend: &'static str,
+    /// The adapter, if it was a GPU.
+    pub adapter: Option<String>,
 }
 
 /// All tensors of one block, and the tree over them.
@@ -93,36 +126,6 @@ pub struct Expansion {
 /// Told after every block; `false` stops the run. Gets the number of blocks done and the token of an output block.
 pub type OnBlock<'a> = &'a mut dyn FnMut(u32, Option<u32>) -> bool;
 
-/// A run in progress.
-struct Builder<'a> {
-    model: &'a Model,
-    cache: Cache,
-    roots: Vec<Hash>,
-    fault: Option<&'a Fault>,
-    timing: Timing,
-}
-
-impl Builder<'_> {
-    /// Runs the next block and gives its own sample, if it is an output block.
-    fn block(&mut self, token: u32, is_output: bool) -> Result<Option<u32>, RunError> {
-        let start = Instant::now();
-        let t = self.roots.len() as u32;
-        let run = run_block(self.model, &mut self.cache, t, token, is_output, self.fault)?;
-        let tensors = run.tensors;
-        let hashing = Instant::now();
-        let collect = &tensors[self.model.program.collect as usize];
-        self.roots.push(collect.tree()?.root());
-        self.timing.commit += run.hashing + hashing.elapsed();
-        let spent = start.elapsed();
-        if !is_output {
-            self.timing.prefill += spent;
-            return Ok(None);
-        }
-        self.timing.decode += spent;
-        Ok(tensors.last().and_then(|sample| sample.words().first().copied()))
-    }
-}
-
 impl Run {
     /// Answers a prompt greedily with at most `max_output` tokens.
     ///
@@ -140,10 +143,21 @@ impl Run {
             Some(spec) => Some(Fault::resolve(spec, model, prompt.len() as u32)?),
             None => None,
         };
-        let run = Self::build(model, prompt, fault, on_block, |output, sample| {
-            let stop = model.registration.params.stopIds.contains(&sample);
-            (sample, stop || output as u32 + 1 >= max_output)
-        })?;
+        let room = prompt.len() + max_output as usize;
+        let mut builder = Builder::new(model, fault.as_ref(), room)?;
+        let mut output = build::known(&mut builder, prompt, 1, &|_| None, on_block)?;
+        let stops = &model.registration.params.stopIds;
+        while let Some(last) = output.last().copied()
+            && !stops.contains(&last)
+            && (output.len() as u32) < max_output
+        {
+            output.extend(builder.blocks(&[last], 1)?);
+            if !on_block((prompt.len() + output.len()) as u32 - 1, output.last().copied()) {
+                return Err(RunError::Stopped);
+            }
+        }
+        let samples = output.clone();
+        let run = Self::finish(builder, model, prompt, (output, samples), fault)?;
         if let Some(fault) = &run.fault
             && fault.block >= run.blocks()
         {
@@ -152,7 +166,7 @@ impl Run {
         Ok(run)
     }
 
-    /// Runs the model over a claim's tokens.
+    /// Runs the model over a claim's tokens: all positions at once, as far as the backend can.
     ///
     /// # Errors
     /// Tokens that the model can't take, and a stop by `on_block`.
@@ -165,52 +179,28 @@ impl Run {
     ) -> Result<Self, RunError> {
         check(model, prompt, output.len() as u32)?;
         check_tokens(model, output, prompt.len())?;
-        Self::build(model, prompt, fault, on_block, |index, _| {
-            (output[index], index + 1 == output.len())
-        })
+        // The last output token is read by no block.
+        let tokens = [prompt, &output[..output.len() - 1]].concat();
+        let mut builder = Builder::new(model, fault.as_ref(), tokens.len())?;
+        let posted = |i: usize| output.get(i).copied();
+        let samples = build::known(&mut builder, &tokens, output.len(), &posted, on_block)?;
+        Self::finish(builder, model, prompt, (output.to_vec(), samples), fault)
     }
 
-    /// `next` gets the index of an output token and what was sampled; it gives the token to go on with, and whether it is the
-    /// last.
-    fn build(
+    fn finish(
+        builder: Builder<'_>,
         model: &Arc<Model>,
         prompt: &[u32],
+        (output, samples): (Vec<u32>, Vec<u32>),
         fault: Option<Fault>,
-        on_block: OnBlock<'_>,
-        next: impl Fn(usize, u32) -> (u32, bool),
     ) -> Result<Self, RunError> {
-        let mut builder = Builder {
-            model,
-            cache: Cache::new(model),
-            roots: Vec::new(),
-            fault: fault.as_ref(),
-            timing: Timing::default(),
-        };
-        let (mut output, mut samples) = (Vec::new(), Vec::new());
-        for token in &prompt[..prompt.len() - 1] {
-            builder.block(*token, false)?;
-            if !on_block(builder.roots.len() as u32, None) {
-                return Err(RunError::Stopped);
-            }
-        }
-        let mut token = prompt[prompt.len() - 1];
-        loop {
-            let sample = builder.block(token, true)?.unwrap_or_default();
-            let (posted, last) = next(output.len(), sample);
-            samples.push(sample);
-            output.push(posted);
-            if !on_block(builder.roots.len() as u32, Some(posted)) {
-                return Err(RunError::Stopped);
-            }
-            if last {
-                break;
-            }
-            token = posted;
-        }
-        let tree = Tree::new(builder.roots)?;
-        let (cache, timing) = (builder.cache, builder.timing);
+        let (backend, adapter) = builder.backend();
+        let (roots, cache, timing) = builder.finish()?;
+        let tree = Tree::new(roots)?;
         let (model, prompt) = (Arc::clone(model), prompt.to_vec());
-        Ok(Self { model, prompt, output, samples, fault, cache, tree, timing })
+        let run =
+            Self { model, prompt, output, samples, fault, cache, tree, timing, backend, adapter };
+        Ok(run)
     }
 
     /// The model.

@@ -145,7 +145,8 @@ fn files_that_cannot_be_exact_are_refused_by_name() {
     assert!(home.error(&["model", "import", "text.gguf"]).contains("text.gguf"));
     let error = home.error(&["run", "--model", "nothing", "--prompt", "x"]);
     assert!(error.contains("refute model import"), "{error}");
-    let gpu = ["run", "--model", "tiny.gguf", "--prompt", "x", "--backend", "gpu"];
+    let gpu =
+        ["run", "--model", "tiny.gguf", "--prompt", "x", "--backend", "gpu", "--adapter", "none"];
     assert!(home.error(&gpu).contains("--backend"), "gpu is refused");
     let tokens = ["run", "--model", "tiny.gguf", "--prompt-tokens", "1,320"];
     assert!(home.error(&tokens).contains("vocabulary of 320"));

@@ -1,5 +1,7 @@
 //! Tests that drive the packages together.
 
+/// Runs on backends against the reference executor.
+mod backends;
 /// Whole disputes on the embedded EVM.
 mod dispute;
 /// Model ids, roots and answers that must never change.

@@ -5,6 +5,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
 use refute_bisection::state::Phase;
 use refute_engine::agent::{self, Agent};
+use refute_engine::backend::{Choice, Options};
 use refute_engine::model::{Library, Model};
 use refute_engine::player;
 use refute_engine::store::Store;
@@ -96,9 +97,8 @@ struct Run {
     /// Milliseconds between two looks at the chain
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
     poll: u64,
-    /// Threads; by default one per core
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    backend: Options,
 }
 
 /// Show the one step that a dispute has come down to, claimed against computed
@@ -156,8 +156,11 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn run(args: &Run, json: bool) -> anyhow::Result<()> {
     ui::start_logs(json);
-    ui::set_threads(args.threads)?;
-    let models = args.model.iter().map(|m| load(m)).collect::<Result<_, _>>()?;
+    ui::set_threads(args.backend.threads)?;
+    let models: Vec<Model> = args.model.iter().map(|m| load(m)).collect::<Result<_, _>>()?;
+    for model in &models {
+        args.backend.attach(model)?;
+    }
     runtime()?.block_on(watch(args, models))
 }
 
@@ -263,6 +266,7 @@ fn step(args: &Step, json: bool) -> anyhow::Result<()> {
     let request = store.request(claim.request_id)?.with_context(missing)?;
     let model = Arc::new(load(&args.model)?);
     anyhow::ensure!(model.id == request.model_id, "the claim is on model {}", request.model_id);
+    Options { backend: Choice::Cpu, ..Options::default() }.attach(&model)?;
     let run = Trace::replay(&model, &request.prompt, &claim.output, None, &mut |_, _| true)?;
     let own = Player::new(run);
     let subject = agent::subject(&claim, &own)?;

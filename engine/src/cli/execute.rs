@@ -73,7 +73,7 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
     let bar = ui::progress("prompt", Unit::Positions);
     let mut stream = model.tokenizer.stream();
     let mut on_block = |done: u32, token: Option<u32>| {
-        bar.set_length(prompt.len() as u64 - 1);
+        bar.set_length(prompt.len() as u64);
         bar.set_position(done.into());
         if let Some(id) = token {
             bar.finish_and_clear();
@@ -98,11 +98,11 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         tokens: run.output(),
         text: request::answer_text(&model, run.output())?,
         trace_root: alloy::hex::encode_prefixed(run.trace_root()),
-        prefill_tokens_per_s: rate(prompt.len() - 1, timing.prefill),
-        decode_tokens_per_s: rate(run.output().len(), timing.decode),
+        prefill_tokens_per_s: rate(timing.prefill_positions, timing.prefill),
+        decode_tokens_per_s: rate(timing.decode_positions, timing.decode),
         commit_ms: timing.commit.as_secs_f64() * 1e3,
-        backend: "reference",
-        adapter: None,
+        backend: run.backend,
+        adapter: run.adapter.clone(),
     };
     if json {
         return ui::print_json(&report);
@@ -115,12 +115,13 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         ui::paint(
             Style::Dim,
             &format!(
-                "{} + {} tokens, {:.1} and {:.1} tokens/s, commitments {:.1} ms",
+                "{} + {} tokens, {:.1} and {:.1} tokens/s, commitments {:.1} ms, on {}",
                 prompt.len(),
                 run.output().len(),
                 report.prefill_tokens_per_s,
                 report.decode_tokens_per_s,
-                report.commit_ms
+                report.commit_ms,
+                run.adapter.as_deref().unwrap_or(run.backend),
             )
         )
     );
@@ -234,6 +235,7 @@ struct VerifyReport {
     expected_token: Option<u32>,
     verify_tokens_per_s: f64,
     backend: &'static str,
+    adapter: Option<String>,
 }
 
 pub(super) fn verify(args: &Verify, json: bool) -> anyhow::Result<()> {
@@ -260,7 +262,8 @@ pub(super) fn verify(args: &Verify, json: bool) -> anyhow::Result<()> {
         first_wrong_token: wrong,
         expected_token: wrong.map(|i| run.samples()[i]),
         verify_tokens_per_s: rate(run.blocks() as usize, time),
-        backend: "reference",
+        backend: run.backend,
+        adapter: run.adapter.clone(),
     };
     if json {
         ui::print_json(&report)?;

@@ -11,7 +11,8 @@ mod provider;
 mod request;
 
 use anyhow::Context;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use refute_engine::backend::Options;
 use refute_engine::model::{Library, Model};
 use refute_engine::ui::{self, Unit};
 use std::sync::Arc;
@@ -65,41 +66,23 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Which kernels run the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Backend {
-    /// The best one that this machine has
-    Auto,
-    /// The CPU
-    Cpu,
-    /// A GPU (not there yet)
-    Gpu,
-    /// The scalar reference
-    Reference,
-}
-
 /// Which model, and how to run it.
 #[derive(Args)]
 struct Execution {
     /// A GGUF file, or the id (or its first digits) of an imported model
     #[arg(long, value_name = "ID|FILE")]
     model: String,
-    /// Kernels; today all of them are the scalar reference
-    #[arg(long, value_enum, default_value_t = Backend::Auto)]
-    backend: Backend,
-    /// Threads; by default one per core
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    backend: Options,
 }
 
 impl Execution {
-    /// Sets up the thread pool and loads the model.
+    /// Sets up the thread pool, loads the model and gives it its backend.
     fn load(&self) -> anyhow::Result<Arc<Model>> {
-        if self.backend == Backend::Gpu {
-            anyhow::bail!("--backend gpu is not built yet: use auto, cpu or reference");
-        }
-        ui::set_threads(self.threads)?;
-        load_model(&self.model).map(Arc::new)
+        ui::set_threads(self.backend.threads)?;
+        let model = load_model(&self.model)?;
+        self.backend.attach(&model)?;
+        Ok(Arc::new(model))
     }
 }
 

@@ -6,6 +6,7 @@ use alloy::primitives::{Address, U256};
 use anyhow::Context;
 use clap::Args;
 use refute_engine::agent::Agent;
+use refute_engine::backend::Options;
 use refute_engine::fault::FaultSpec;
 use refute_engine::model::Model;
 use refute_engine::provider::{Policy, Provider};
@@ -50,15 +51,17 @@ pub(super) struct Arguments {
     /// Milliseconds between two looks at the chain
     #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(10..))]
     poll: u64,
-    /// Threads; by default one per core
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    #[command(flatten)]
+    backend: Options,
 }
 
 pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
     refute_engine::ui::start_logs(json);
-    refute_engine::ui::set_threads(args.threads)?;
+    refute_engine::ui::set_threads(args.backend.threads)?;
     let models: Vec<Model> = args.model.iter().map(|m| load_model(m)).collect::<Result<_, _>>()?;
+    for model in &models {
+        args.backend.attach(model)?;
+    }
     check_fault(args.fault.as_ref(), &models)?;
     super::runtime()?.block_on(serve(args, models))
 }

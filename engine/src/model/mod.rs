@@ -20,9 +20,10 @@ use alloy::sol_types::SolValue;
 use rayon::prelude::*;
 use refute_bisection::merkle::{MerkleError, Tree, leaf_hash};
 use refute_contracts::bindings as abi;
+use refute_kernels::backend::Backend;
 use refute_kernels::decoder::Decoder;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Version of `kernels/README.md` that this program computes.
 pub const NUMERICS_VERSION: u32 = 1;
@@ -94,6 +95,7 @@ pub struct Model {
     weight_tree: Tree,
     program_tree: Tree,
     decoder: Arc<Decoder>,
+    backend: Mutex<Option<Arc<dyn Backend>>>,
 }
 
 impl Model {
@@ -149,12 +151,23 @@ impl Model {
             weight_tree,
             program_tree,
             decoder,
+            backend: Mutex::default(),
         })
     }
 
     /// The model as a backend takes it.
     pub fn decoder(&self) -> &Arc<Decoder> {
         &self.decoder
+    }
+
+    /// What runs it; `None` is the reference executor.
+    pub fn backend(&self) -> Option<Arc<dyn Backend>> {
+        self.backend.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets a backend run it from now on.
+    pub fn set_backend(&self, backend: Arc<dyn Backend>) {
+        *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = Some(backend);
     }
 
     /// The tree over all weight leaves.

@@ -1,0 +1,66 @@
+//! Which backend runs a model, and what happens when it fails.
+//!
+//! A model without a backend is run by [`crate::executor`], block after block. Every backend computes the same bits, so one may
+//! take over from another in the middle of a run: a claim that was begun on a GPU is finished on the CPU.
+
+use crate::model::Model;
+use refute_kernels::backend::{Backend, BackendError};
+use refute_kernels::reference::Reference;
+use std::sync::Arc;
+
+/// Which kernels run a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Choice {
+    /// A GPU if there is one that computes right, else the CPU
+    #[default]
+    Auto,
+    /// The CPU's vector kernels
+    Cpu,
+    /// The best adapter, also one that runs shaders on the CPU
+    Gpu,
+    /// The scalar reference
+    Reference,
+}
+
+/// A choice of backend, as a command line gives it.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Options {
+    /// Kernels
+    #[arg(long, value_enum, default_value_t = Choice::Auto)]
+    pub backend: Choice,
+    /// The GPU whose name or driver contains this text (see `refute devices`)
+    #[arg(long, value_name = "TEXT")]
+    pub adapter: Option<String>,
+    /// Threads; by default one per core
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+impl Options {
+    /// Gives a model the backend that was chosen.
+    ///
+    /// # Errors
+    /// A GPU that was asked for and isn't there, computes wrong, or is too small for the model.
+    pub fn attach(&self, model: &Model) -> Result<(), BackendError> {
+        if let Some(backend) = self.open(model)? {
+            let adapter = backend.adapter().unwrap_or_default();
+            tracing::info!(model = %model.id, backend = backend.name(), adapter, "ready");
+            model.set_backend(backend);
+        }
+        Ok(())
+    }
+
+    fn open(&self, model: &Model) -> Result<Option<Arc<dyn Backend>>, BackendError> {
+        match self.backend {
+            Choice::Reference => Ok(None),
+            Choice::Cpu => Ok(Some(cpu(model)?)),
+            Choice::Gpu => Err(BackendError::NoAdapter("the GPU kernels are not here yet; use --backend cpu".into())),
+            Choice::Auto => Ok(Some(cpu(model)?)),
+        }
+    }
+}
+
+/// The CPU backend, on the process's thread pool.
+pub(crate) fn cpu(model: &Model) -> Result<Arc<dyn Backend>, BackendError> {
+    Ok(Arc::new(Reference::new(Arc::clone(model.decoder()))?))
+}

@@ -1,0 +1,223 @@
+//! Runs on backends: the same trace root, tokens and disputes' contents as the reference executor, whatever the batches and
+//! whatever fails on the way.
+
+use refute_engine::backend::{Choice, Options};
+use refute_engine::eval::evaluate;
+use refute_engine::fault::{Fault, FaultSpec};
+use refute_engine::model::Model;
+use refute_engine::trace::{Run, RunError};
+use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows, Sequence};
+use refute_kernels::reference::Reference;
+use refute_tests::tiny::Shape;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+fn prompt(len: u32) -> Vec<u32> {
+    (0..len).map(|i| (i * 37 + 5) % 300).collect()
+}
+
+fn shapes() -> [Shape; 3] {
+    [
+        Shape::default(),
+        Shape { seed: 9, layers: 1, tied: true, biases: false, ..Shape::default() },
+        Shape { seed: 4, layers: 3, ..Shape::default() },
+    ]
+}
+
+/// The model twice: by the reference executor, and on a backend.
+fn pair(shape: &Shape, choice: Choice) -> (Arc<Model>, Arc<Model>) {
+    let (plain, backed) = (shape.model(), shape.model());
+    Options { backend: choice, ..Options::default() }.attach(&backed).expect("a backend");
+    (plain, backed)
+}
+
+fn all(_: u32, _: Option<u32>) -> bool {
+    true
+}
+
+fn generate(model: &Arc<Model>, prompt: &[u32], max: u32, fault: Option<&FaultSpec>) -> Run {
+    Run::generate(model, prompt, max, fault, &mut all).expect("a run")
+}
+
+fn assert_same(a: &Run, b: &Run) {
+    assert_eq!(a.output(), b.output());
+    assert_eq!(a.samples(), b.samples());
+    assert_eq!(a.trace_root(), b.trace_root());
+    for block in 0..a.blocks() {
+        assert_eq!(a.block_tree(block).unwrap().root(), b.block_tree(block).unwrap().root());
+    }
+}
+
+/// Everything that a backend is asked for, against the reference executor.
+fn check(choice: Choice) {
+    for shape in shapes() {
+        let (plain, backed) = pair(&shape, choice);
+        assert_eq!(plain.id, backed.id);
+        for (len, max) in [(1, 1), (1, 5), (2, 3), (40, 6), (150, 2)] {
+            let prompt = prompt(len);
+            let expected = generate(&plain, &prompt, max, None);
+            let run = generate(&backed, &prompt, max, None);
+            assert_same(&expected, &run);
+            let again = Run::replay(&backed, &prompt, run.output(), None, &mut all).unwrap();
+            assert_same(&expected, &again);
+            // Tokens that the model wouldn't yield are run as they are.
+            let posted = vec![7; max as usize];
+            let expected = Run::replay(&plain, &prompt, &posted, None, &mut all).unwrap();
+            let found = Run::replay(&backed, &prompt, &posted, None, &mut all).unwrap();
+            assert_same(&expected, &found);
+        }
+    }
+}
+
+/// Faults are made by the reference executor, and the backend goes on from there.
+fn check_faults(choice: Choice) {
+    let (plain, backed) = pair(&Shape::default(), choice);
+    let prompt = prompt(9);
+    for text in [
+        "0:token_embd:3",
+        "3:blk.0.attn_k:1",
+        "8:output:100",
+        "10:blk.1.ffn_down:7",
+        "4:collect:1",
+        "11:blk.1.v_cache:5",
+        "token:2",
+    ] {
+        let spec: FaultSpec = text.parse().expect("a fault");
+        let expected = generate(&plain, &prompt, 5, Some(&spec));
+        let run = generate(&backed, &prompt, 5, Some(&spec));
+        assert_same(&expected, &run);
+        let fault = Fault::resolve(&spec, &backed, prompt.len() as u32).expect("a fault");
+        let again = Run::replay(&backed, &prompt, run.output(), Some(fault), &mut all).unwrap();
+        assert_same(&expected, &again);
+    }
+}
+
+fn check_eval(choice: Choice) {
+    let (plain, backed) = pair(&Shape::default(), choice);
+    let tokens = prompt(101);
+    let expected = evaluate(&plain, &tokens, 50, None, &|_, _| {}).expect("a report");
+    let found = evaluate(&backed, &tokens, 50, None, &|_, _| {}).expect("a report");
+    assert_eq!(found.argmax, expected.argmax);
+    assert_eq!(found.saturations, expected.saturations);
+    assert_eq!(found.mean_nll.to_bits(), expected.mean_nll.to_bits());
+}
+
+#[test]
+fn the_cpu_computes_what_the_reference_computes() {
+    check(Choice::Cpu);
+}
+
+#[test]
+fn the_cpu_goes_on_behind_a_fault() {
+    check_faults(Choice::Cpu);
+}
+
+#[test]
+fn the_cpu_evaluates_as_the_reference() {
+    check_eval(Choice::Cpu);
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn a_gpu_computes_what_the_reference_computes() {
+    check(Choice::Gpu);
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn a_gpu_goes_on_behind_a_fault() {
+    check_faults(Choice::Gpu);
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn a_gpu_evaluates_as_the_reference() {
+    check_eval(Choice::Gpu);
+}
+
+/// A device that is lost after so many calls.
+#[derive(Debug)]
+struct Failing {
+    inner: Arc<Reference>,
+    calls: Arc<AtomicU32>,
+}
+
+struct FailingSequence {
+    inner: Box<dyn Sequence>,
+    calls: Arc<AtomicU32>,
+}
+
+impl FailingSequence {
+    fn call(&self) -> Result<(), BackendError> {
+        let left =
+            self.calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        match left {
+            Ok(_) => Ok(()),
+            Err(_) => Err(BackendError::Lost { adapter: "test".into(), reason: "reset".into() }),
+        }
+    }
+}
+
+impl Backend for Failing {
+    fn name(&self) -> &'static str {
+        "gpu"
+    }
+    fn adapter(&self) -> Option<String> {
+        Some("test".into())
+    }
+    fn batch(&self) -> usize {
+        4
+    }
+    fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError> {
+        let inner = Arc::clone(&self.inner).sequence(positions)?;
+        let sequence = FailingSequence { inner, calls: Arc::clone(&self.calls) };
+        sequence.call()?;
+        Ok(Box::new(sequence))
+    }
+}
+
+impl Sequence for FailingSequence {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+    fn forward(&mut self, tokens: &[u32], head: Head) -> Result<Batch, BackendError> {
+        self.call()?;
+        self.inner.forward(tokens, head)
+    }
+    fn push(&mut self, carried: &[Rows]) -> Result<(), BackendError> {
+        self.call()?;
+        self.inner.push(carried)
+    }
+    fn truncate(&mut self, len: usize) {
+        self.inner.truncate(len);
+    }
+}
+
+#[test]
+fn the_cpu_finishes_what_a_lost_device_began() {
+    let prompt = prompt(10);
+    let fault: FaultSpec = "5:blk.0.attn_k:1".parse().expect("a fault");
+    for spec in [None, Some(&fault)] {
+        let expected = generate(&Shape::default().model(), &prompt, 4, spec);
+        for calls in 0..10 {
+            let model = Shape::default().model();
+            let inner = Arc::new(Reference::new(Arc::clone(model.decoder())).expect("a decoder"));
+            let calls = Arc::new(AtomicU32::new(calls));
+            model.set_backend(Arc::new(Failing { inner, calls: Arc::clone(&calls) }));
+            let run = generate(&model, &prompt, 4, spec);
+            assert_same(&expected, &run);
+            let lost = calls.load(Ordering::Relaxed) == 0 && run.backend != "gpu";
+            assert_eq!(lost, run.adapter.is_none());
+            // Later runs start where the last one ended.
+            assert_same(&expected, &generate(&model, &prompt, 4, spec));
+        }
+    }
+}
+
+#[test]
+fn a_run_can_be_stopped_between_batches() {
+    let model = Shape::default().model();
+    Options { backend: Choice::Cpu, ..Options::default() }.attach(&model).expect("a backend");
+    let stopped = Run::generate(&model, &prompt(9), 9, None, &mut |done, _| done < 11);
+    assert!(matches!(stopped, Err(RunError::Stopped)));
+}
