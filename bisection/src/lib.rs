@@ -4,10 +4,11 @@
 //! # Reading order
 //!
 //! Everybody knows the sizes of a claim ([`layout`]), and with them where things are
-//! ([`position`]). Things are committed to in trees ([`merkle`]). A dispute is a [`state`] of
-//! twenty words; a party makes [`moves`] on it, and [`game`] says what the contract makes of each:
-//! [`state::State::apply_move`] for who moves, [`state::State::apply_event`] for who watches.
-//! [`rules`] says how long that can take and what no move ever breaks, [`clock`] who is in time.
+//! ([`position`]). Things are committed to in trees ([`merkle`]), whose nodes are hashed many at
+//! once ([`keccak`]). A dispute is a [`state`] of twenty words; a party makes [`moves`] on it, and
+//! [`game`] says what the contract makes of each: [`state::State::apply_move`] for who moves,
+//! [`state::State::apply_event`] for who watches. [`rules`] says how long that can take and what no
+//! move ever breaks, [`clock`] who is in time.
 //!
 //! Playing needs a computation of one's own ([`trace`]) and the [`history`] of the dispute. The
 //! [`player`]s are pure functions of these two: they hold no state, so a process that was killed
@@ -19,6 +20,7 @@
 pub mod clock;
 pub mod game;
 pub mod history;
+pub mod keccak;
 pub mod layout;
 pub mod merkle;
 pub mod moves;

@@ -1,10 +1,17 @@
 //! Commitments: keccak trees whose leaves and nodes can't pass for one another.
 //!
-//! `rs_merkle` does the hashing of trees. It pads nothing by itself, so this module hands it full
-//! subtrees: bands of ten levels, the last subtree of a level filled up with the padding of that
-//! level. Its working copies are thereby as small as a band, however large the tree, and a node
-//! over padding alone is looked up instead of hashed.
+//! A party's own trees are hashed by [`crate::keccak`], many nodes at once. What an opponent reveals
+//! is folded by `rs_merkle`, so in every dispute the one has to agree with the other. The library
+//! pads nothing by itself, so this module hands it full subtrees: bands of ten levels, the last
+//! subtree of a level filled up with the padding of that level. Its working copies are thereby as
+//! small as a band, however large the tree, and a node over padding alone is looked up instead of
+//! hashed.
 
+mod batch;
+
+pub use batch::{leaf_hashes, roots, roots_of_bytes, roots_of_pieces};
+
+use crate::keccak::Message;
 use crate::position::{Index, Level, Position};
 use rs_merkle::{Hasher, PartialTree};
 use sha3::{Digest, Keccak256};
@@ -55,6 +62,9 @@ pub enum MerkleError {
     /// The nodes don't fold to the node that they are said to be below.
     #[error("the children don't fold to the node that they open")]
     Mismatch,
+    /// Parts of a tree are of one size, a power of two; only the last may be smaller.
+    #[error("these parts don't make a tree: all but the last need the same power of two of leaves")]
+    Parts,
     /// `rs_merkle` refused a full subtree, which it never does.
     #[error("the tree library refused a full subtree")]
     Library,
@@ -67,18 +77,12 @@ pub fn keccak(bytes: &[u8]) -> Hash {
 
 /// `keccak(0x00 ‖ bytes)`.
 pub fn leaf_hash(bytes: &[u8]) -> Hash {
-    let mut hasher = Keccak256::new();
-    hasher.update([0x00]);
-    hasher.update(bytes);
-    hasher.finalize().into()
+    Message::leaf(bytes).digest()
 }
 
 /// `keccak(0x01 ‖ left ‖ right)`.
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    let mut bytes = [0x01; 65];
-    bytes[1..33].copy_from_slice(left);
-    bytes[33..].copy_from_slice(right);
-    keccak(&bytes)
+    Message::node(left, right).digest()
 }
 
 static ZEROS: LazyLock<[Hash; LEVELS_MAX as usize + 1]> = LazyLock::new(|| {
@@ -170,19 +174,17 @@ pub struct Tree {
 impl Tree {
     /// The tree over `leaves`, hashes already.
     pub fn new(leaves: Vec<Hash>) -> Result<Self, MerkleError> {
-        let count = u32::try_from(leaves.len())
-            .map_err(|_| MerkleError::TooManyLeaves(leaves.len() as u64))?;
-        Ok(Self { layers: raise(leaves, Level(0), depth(count).0)? })
+        Self::many(vec![leaves])?.pop().ok_or(MerkleError::Empty)
     }
 
     /// The tree over the leaves of a tensor's bytes, see [`bytes_leaves`].
     pub fn of_bytes(bytes: &[u8]) -> Result<Self, MerkleError> {
-        Self::new(bytes_leaves(bytes).into_iter().map(leaf_hash).collect())
+        Self::new(leaf_hashes(bytes_leaves(bytes)))
     }
 
     /// The root; of one leaf, the leaf hash.
     pub fn root(&self) -> Hash {
-        // `raise` returns at least one layer, and its last one holds one node.
+        // A tree has at least one layer, and its last one holds one node.
         self.layers[self.layers.len() - 1][0]
     }
 

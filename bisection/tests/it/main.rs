@@ -6,6 +6,8 @@
 mod adversaries;
 /// Named attacks, each with its scenario.
 mod attacks;
+/// Trees built together.
+mod batch;
 /// Who is in time, to the second.
 mod clock;
 /// Content that nobody would send.
@@ -14,6 +16,8 @@ mod fuzz;
 mod games;
 /// What other languages must reproduce.
 mod golden;
+/// Many messages at once.
+mod keccak;
 /// Trees, proofs, reveals.
 mod merkle;
 /// Each check of each move.
