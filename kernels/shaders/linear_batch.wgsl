@@ -1,33 +1,39 @@
 // Linear, prefill: many positions times a matrix. Formula, widths and twin: shared/rows.wgsl.
 //
-// A lane computes 4 rows × 4 positions in registers: each block of weights is read and decoded once
-// for four positions, each block of activations read once for four rows. A workgroup computes 64
-// rows × 16 positions. No workgroup memory and no barrier: neighbours share by the cache.
+// A lane computes 4 rows × 4 positions in registers: a block of weights is read and decoded once for
+// four positions, a block of activations read once for four rows. Neighbours share by the cache;
+// there is no workgroup memory and no barrier.
 //
-// Dispatch: x = ⌈rows / 64⌉, y = ⌈positions / 16⌉.
+// Dispatch: x = ⌈rows / (4 · ROW_LANES)⌉, y = ⌈positions / (4 · POSITION_LANES)⌉.
 
-@compute @workgroup_size(16, 4)
+/// Lanes of a workgroup along the rows and along the positions. On a CPU 8 and 1 are quickest: then
+/// the lanes of a vector read the same activations.
+override ROW_LANES: u32 = 16u;
+override POSITION_LANES: u32 = 4u;
+
+@compute @workgroup_size(ROW_LANES, POSITION_LANES)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let row = 4u * id.x;
     let position = first_position() + 4u * id.y;
     if row >= op.rows || position >= batch.count {
         return;
     }
-    let w = first_blocks(row, op.rows);
-    let q = first_blocks(position, batch.count);
+    let blocks = op.cols / 32u;
+    let w = four(row, op.rows) * blocks;
+    let q = four(position, batch.count) * blocks;
     var acc0: Acc;
     var acc1: Acc;
     var acc2: Acc;
     var acc3: Acc;
-    for (var b = 0u; b < op.cols / 32u; b++) {
-        let blocks = load_blocks(w + b);
-        acc0 = add_block(acc0, blocks, q.x + b);
-        acc1 = add_block(acc1, blocks, q.y + b);
-        acc2 = add_block(acc2, blocks, q.z + b);
-        acc3 = add_block(acc3, blocks, q.w + b);
+    for (var b = 0u; b < blocks; b++) {
+        let weights = load_blocks(w + b);
+        acc0 = add_block(acc0, weights, q.x + b);
+        acc1 = add_block(acc1, weights, q.y + b);
+        acc2 = add_block(acc2, weights, q.z + b);
+        acc3 = add_block(acc3, weights, q.w + b);
     }
-    finalize4(acc0, row, position);
-    finalize4(acc1, row, position + 1u);
-    finalize4(acc2, row, position + 2u);
-    finalize4(acc3, row, position + 3u);
+    finalize(acc0, row, position);
+    finalize(acc1, row, position + 1u);
+    finalize(acc2, row, position + 2u);
+    finalize(acc3, row, position + 3u);
 }

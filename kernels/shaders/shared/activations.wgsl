@@ -20,12 +20,18 @@ fn unpack_quad(quad: vec2<u32>) -> vec4<i32> {
     return vec4<i32>((signed << vec2<u32>(16u)) >> vec2<u32>(16u), signed >> vec2<u32>(16u));
 }
 
-/// The upper bytes of a quad's values, signed, in order: `h` of `q = 256·h + l`.
-fn high_bytes(quad: vec2<u32>) -> u32 {
-    return ((quad.x >> 8u) & 0x00ff00ffu) | (quad.y & 0xff00ff00u);
+/// The upper bytes of the values of four quads, two of `a` and two of `b`: a word a quad, in order,
+/// signed. They are the `h` of `q = 256 · h + l`.
+fn high_bytes(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+    let first = vec4<u32>(a.xz, b.xz);
+    let second = vec4<u32>(a.yw, b.yw);
+    return ((first >> vec4<u32>(8u)) & vec4<u32>(0x00ff00ffu)) | (second & vec4<u32>(0xff00ff00u));
 }
 
 /// The lower bytes, minus 128 so that they are signed too: `l − 128`.
-fn low_bytes(quad: vec2<u32>) -> u32 {
-    return ((quad.x & 0x00ff00ffu) | ((quad.y << 8u) & 0xff00ff00u)) ^ 0x80808080u;
+fn low_bytes(a: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+    let first = vec4<u32>(a.xz, b.xz);
+    let second = vec4<u32>(a.yw, b.yw) << vec4<u32>(8u);
+    let low = (first & vec4<u32>(0x00ff00ffu)) | (second & vec4<u32>(0xff00ff00u));
+    return low ^ vec4<u32>(0x80808080u);
 }

@@ -23,7 +23,7 @@ struct Op {
 
 @group(0) @binding(1) var<uniform> op: Op;
 /// (rows, cols / 32) blocks as in the file
-@group(0) @binding(2) var<storage, read> weights: array<u32>;
+@group(0) @binding(2) var<storage, read> weights: array<vec4<u32>>;
 /// (positions, cols / 8): two quads each, see activations.wgsl
 @group(0) @binding(3) var<storage, read> values: array<vec4<u32>>;
 /// (positions, cols / 32): Σ q of a block
@@ -63,75 +63,102 @@ fn mulhi4(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
     return a1 * b1 + (low >> half) + (high >> half);
 }
 
-/// `acc + a · b`
-fn mad64(acc: Acc, a: vec4<i32>, b: vec4<i32>) -> Acc {
-    let low = bitcast<vec4<u32>>(a * b);
-    let sum = acc.low + low;
-    let carry = select(vec4<u32>(0u), vec4<u32>(1u), sum < low);
-    return Acc(sum, acc.high + bitcast<vec4<u32>>(mulhi4(a, b)) + carry);
+/// `a + b`
+fn add_acc(a: Acc, b: Acc) -> Acc {
+    let low = a.low + b.low;
+    let carry = select(vec4<u32>(0u), vec4<u32>(1u), low < b.low);
+    return Acc(low, a.high + b.high + carry);
 }
 
-/// `Σ w·q` of four bytes of each row.
-fn dot_bytes(w: vec4<u32>, q: u32) -> vec4<i32> {
-    return vec4<i32>(
-        dot4I8Packed(w.x, q), dot4I8Packed(w.y, q), dot4I8Packed(w.z, q), dot4I8Packed(w.w, q),
+/// `acc + a · b`
+fn mad64(acc: Acc, a: vec4<i32>, b: vec4<i32>) -> Acc {
+    return add_acc(acc, Acc(bitcast<vec4<u32>>(a * b), bitcast<vec4<u32>>(mulhi4(a, b))));
+}
+
+/// Weight `j` of a word.
+fn weight(word: u32, j: u32) -> i32 {
+    return bitcast<i32>(word << (24u - 8u * j)) >> 24u;
+}
+
+/// `Σ w·q` of a quad.
+fn dot_quad(word: u32, quad: vec2<u32>) -> i32 {
+    let q = unpack_quad(quad);
+    return weight(word, 0u) * q.x + weight(word, 1u) * q.y + weight(word, 2u) * q.z
+        + weight(word, 3u) * q.w;
+}
+
+/// A block of activations: eight quads.
+struct Quads {
+    a: vec4<u32>,
+    b: vec4<u32>,
+    c: vec4<u32>,
+    d: vec4<u32>,
+}
+
+/// `Σ w·q` of a block, `w` as stored.
+fn dot_plain(w: Block, q: Quads) -> i32 {
+    return dot_quad(w.low.x, q.a.xy) + dot_quad(w.low.y, q.a.zw)
+        + dot_quad(w.low.z, q.b.xy) + dot_quad(w.low.w, q.b.zw)
+        + dot_quad(w.high.x, q.c.xy) + dot_quad(w.high.y, q.c.zw)
+        + dot_quad(w.high.z, q.d.xy) + dot_quad(w.high.w, q.d.zw);
+}
+
+/// `Σ w·b` of a block and its quads' bytes.
+fn dot_bytes(w: Block, low: vec4<u32>, high: vec4<u32>) -> i32 {
+    return dot4I8Packed(w.low.x, low.x) + dot4I8Packed(w.low.y, low.y)
+        + dot4I8Packed(w.low.z, low.z) + dot4I8Packed(w.low.w, low.w)
+        + dot4I8Packed(w.high.x, high.x) + dot4I8Packed(w.high.y, high.y)
+        + dot4I8Packed(w.high.z, high.z) + dot4I8Packed(w.high.w, high.w);
+}
+
+/// The same sum as `dot_plain`, as `q = 256 · h + (l − 128) + 128`.
+fn dot_packed(w: Block, q: Quads) -> i32 {
+    let ones = vec4<u32>(0x01010101u);
+    return 256 * dot_bytes(w, high_bytes(q.a, q.b), high_bytes(q.c, q.d))
+        + dot_bytes(w, low_bytes(q.a, q.b), low_bytes(q.c, q.d)) + 128 * dot_bytes(w, ones, ones);
+}
+
+/// A block of each of four rows.
+struct Blocks {
+    x: Block,
+    y: Block,
+    z: Block,
+    w: Block,
+}
+
+/// Their numbers in the matrix are `index`.
+fn load_blocks(index: vec4<u32>) -> Blocks {
+    return Blocks(
+        load_block(index.x), load_block(index.y), load_block(index.z), load_block(index.w),
     );
 }
 
-/// The weights `j` of four words.
-fn weight(words: vec4<u32>, j: u32) -> vec4<i32> {
-    return bitcast<vec4<i32>>(words << vec4<u32>(24u - 8u * j)) >> vec4<u32>(24u);
-}
-
-/// `Σ w·q` of a quad of each row.
-fn dot_quad(words: vec4<u32>, quad: vec2<u32>) -> vec4<i32> {
-    let q = unpack_quad(quad);
-    return weight(words, 0u) * q.x + weight(words, 1u) * q.y + weight(words, 2u) * q.z
-        + weight(words, 3u) * q.w;
-}
-
-/// `Σ w·q` of a block of each row, `w` as stored; `at` is the block's number in `values`.
-fn dot_block(w: array<vec4<u32>, 8>, at: u32) -> vec4<i32> {
-    let a = values[4u * at];
-    let b = values[4u * at + 1u];
-    let c = values[4u * at + 2u];
-    let d = values[4u * at + 3u];
-    if !BYTES {
-        return dot_quad(w[0], a.xy) + dot_quad(w[1], a.zw) + dot_quad(w[2], b.xy)
-            + dot_quad(w[3], b.zw) + dot_quad(w[4], c.xy) + dot_quad(w[5], c.zw)
-            + dot_quad(w[6], d.xy) + dot_quad(w[7], d.zw);
+/// `acc` plus a block of each row times block `index` of the activations.
+fn add_block(acc: Acc, r: Blocks, index: u32) -> Acc {
+    let i = 4u * index;
+    let q = Quads(values[i], values[i + 1u], values[i + 2u], values[i + 3u]);
+    let sum = vec4<i32>(sums[index]);
+    var dot: vec4<i32>;
+    if BYTES {
+        dot = vec4<i32>(
+            dot_packed(r.x, q), dot_packed(r.y, q), dot_packed(r.z, q), dot_packed(r.w, q),
+        );
+    } else {
+        dot = vec4<i32>(
+            dot_plain(r.x, q), dot_plain(r.y, q), dot_plain(r.z, q), dot_plain(r.w, q),
+        );
     }
-    // q = 256 · h + (l − 128) + 128
-    let high = dot_bytes(w[0], high_bytes(a.xy)) + dot_bytes(w[1], high_bytes(a.zw))
-        + dot_bytes(w[2], high_bytes(b.xy)) + dot_bytes(w[3], high_bytes(b.zw))
-        + dot_bytes(w[4], high_bytes(c.xy)) + dot_bytes(w[5], high_bytes(c.zw))
-        + dot_bytes(w[6], high_bytes(d.xy)) + dot_bytes(w[7], high_bytes(d.zw));
-    let low = dot_bytes(w[0], low_bytes(a.xy)) + dot_bytes(w[1], low_bytes(a.zw))
-        + dot_bytes(w[2], low_bytes(b.xy)) + dot_bytes(w[3], low_bytes(b.zw))
-        + dot_bytes(w[4], low_bytes(c.xy)) + dot_bytes(w[5], low_bytes(c.zw))
-        + dot_bytes(w[6], low_bytes(d.xy)) + dot_bytes(w[7], low_bytes(d.zw));
-    let ones = 0x01010101u;
-    let total = dot_bytes(w[0], ones) + dot_bytes(w[1], ones) + dot_bytes(w[2], ones)
-        + dot_bytes(w[3], ones) + dot_bytes(w[4], ones) + dot_bytes(w[5], ones)
-        + dot_bytes(w[6], ones) + dot_bytes(w[7], ones);
-    return 256 * high + low + 128 * total;
-}
-
-/// `acc` plus a block of each row times block `at` of the activations.
-fn add_block(acc: Acc, w: Blocks, at: u32) -> Acc {
-    let sum = vec4<i32>(sums[at]);
-    let next = mad64(acc, w.d, dot_block(w.words, at) - weight_offset() * sum);
+    let next = mad64(acc, vec4<i32>(r.x.d, r.y.d, r.z.d, r.w.d), dot - weight_offset() * sum);
     if FORMAT == Q4_1 {
-        return mad64(next, w.m, sum);
+        return mad64(next, vec4<i32>(r.x.m, r.y.m, r.z.m, r.w.m), sum);
     }
     return next;
 }
 
-/// The block numbers that four rows, or positions, from `first` on start with. What is beyond `count`
-/// repeats the last one; its results are dropped.
-fn first_blocks(first: u32, count: u32) -> vec4<u32> {
-    let index = vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u);
-    return min(index, vec4<u32>(count - 1u)) * (op.cols / 32u);
+/// `first` to `first + 3`, where what is beyond `count` repeats the last one: it is computed and
+/// written again, with the same result.
+fn four(first: u32, count: u32) -> vec4<u32> {
+    return min(vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(count - 1u));
 }
 
 /// The first position to work on.
@@ -139,30 +166,50 @@ fn first_position() -> u32 {
     return select(0u, batch.heads_from, op.heads_only != 0u);
 }
 
-/// Writes one element, if there is such a row and position.
-fn finalize(acc: vec2<u32>, row: u32, position: u32) {
-    if row >= op.rows || position >= batch.count {
-        return;
-    }
-    let i = op.first_row + row;
-    let at = (position - select(0u, batch.heads_from, op.heads_packed != 0u)) * op.stride + i;
-    var value = sat32(rshift_round64(acc, 24u - min(shifts[position], 16u)));
-    if op.has_bias != 0u {
-        value = sat_add(value, bias[i]);
-    }
-    if op.has_residual != 0u {
-        value = sat_add(value, residual[position * op.stride + i]);
-    }
-    y[at] = value;
-    if abs(value) == FX_MAX {
-        atomicAdd(&saturated, 1u);
-    }
+/// `sat32(rshift_round(acc, s))`, `0 < s < 32`.
+fn round4(acc: Acc, s: u32) -> vec4<i32> {
+    let low = (acc.low >> vec4<u32>(s)) | (acc.high << vec4<u32>(32u - s));
+    let half = (acc.low >> vec4<u32>(s - 1u)) & vec4<u32>(1u);
+    let sum = low + half;
+    let carry = select(vec4<i32>(0), vec4<i32>(1), sum < half);
+    let high = (bitcast<vec4<i32>>(acc.high) >> vec4<u32>(s)) + carry;
+    let value = bitcast<vec4<i32>>(sum);
+    let limit = select(vec4<i32>(FX_MAX), vec4<i32>(-FX_MAX), high < vec4<i32>(0));
+    let fits = high == (value >> vec4<u32>(31u));
+    return max(select(limit, value, fits), vec4<i32>(-FX_MAX));
 }
 
-/// Writes the elements of four rows.
-fn finalize4(acc: Acc, row: u32, position: u32) {
-    finalize(vec2<u32>(acc.low.x, acc.high.x), row, position);
-    finalize(vec2<u32>(acc.low.y, acc.high.y), row + 1u, position);
-    finalize(vec2<u32>(acc.low.z, acc.high.z), row + 2u, position);
-    finalize(vec2<u32>(acc.low.w, acc.high.w), row + 3u, position);
+/// `sat32(a + b)`: a sum whose sign is that of neither has wrapped.
+fn sat_add4(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
+    let sum = a + b;
+    let limit = select(vec4<i32>(FX_MAX), vec4<i32>(-FX_MAX), a < vec4<i32>(0));
+    let wrapped = ((a ^ sum) & (b ^ sum)) < vec4<i32>(0);
+    return max(select(sum, limit, wrapped), vec4<i32>(-FX_MAX));
+}
+
+/// Writes four rows of one position.
+fn finalize(acc: Acc, row: u32, position: u32) {
+    let p = min(position, batch.count - 1u);
+    var value = round4(acc, 24u - min(shifts[p], 16u));
+    let i = op.first_row + four(row, op.rows);
+    if op.has_bias != 0u {
+        value = sat_add4(value, vec4<i32>(bias[i.x], bias[i.y], bias[i.z], bias[i.w]));
+    }
+    if op.has_residual != 0u {
+        let at = p * op.stride + i;
+        value = sat_add4(
+            value, vec4<i32>(residual[at.x], residual[at.y], residual[at.z], residual[at.w]),
+        );
+    }
+    let at = (p - select(0u, batch.heads_from, op.heads_packed != 0u)) * op.stride + i;
+    y[at.x] = value.x;
+    y[at.y] = value.y;
+    y[at.z] = value.z;
+    y[at.w] = value.w;
+    let extreme = abs(value) == vec4<i32>(FX_MAX);
+    let own = row + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(op.rows);
+    if position < batch.count && any(extreme & own) {
+        let each = select(vec4<u32>(0u), vec4<u32>(1u), extreme & own);
+        atomicAdd(&saturated, each.x + each.y + each.z + each.w);
+    }
 }

@@ -1,9 +1,9 @@
 // Reading blocks of 32 weights as they are in a GGUF file: Q8_0 (34 bytes), Q4_0 (18), Q4_1 (20).
 // Weight `i` of a block is `D · (w_i − offset) + M` in units of 2^-24, exactly; see format.rs.
 //
-// The kernel binds the matrix as `weights`, its file bytes as little-endian words. Blocks of 34 and
-// 18 bytes start at even bytes, so every second one starts in the middle of a word; it touches no
-// more words than the others: 9 and 5.
+// The kernel binds the matrix as `weights: array<vec4<u32>>`, its file bytes as little-endian words,
+// because one load of four words costs little more than a load of one. Blocks start at even bytes
+// and so anywhere in a vector. What is read beyond a block is in the same vector as its last byte.
 
 const Q8_0: u32 = 1u;
 const Q4_0: u32 = 2u;
@@ -33,14 +33,17 @@ fn scale_f16(bits: u32) -> i32 {
 
 /// The two bytes at byte `at`, which is even.
 fn load_half(at: u32) -> u32 {
-    return (weights[at >> 2u] >> ((at & 2u) << 3u)) & 0xffffu;
+    return (weights[at >> 4u][(at >> 2u) & 3u] >> ((at & 2u) << 3u)) & 0xffffu;
 }
 
 /// `D` and `M` of block `index`.
 fn load_scales(index: u32) -> vec2<i32> {
     let at = index * block_bytes();
-    let m = select(0u, load_half(at + 2u), FORMAT == Q4_1);
-    return vec2<i32>(scale_f16(load_half(at)), scale_f16(m));
+    let d = scale_f16(load_half(at));
+    if FORMAT == Q4_1 {
+        return vec2<i32>(d, scale_f16(load_half(at + 2u)));
+    }
+    return vec2<i32>(d, 0);
 }
 
 /// Weights `4 · quad` to `4 · quad + 3` of block `index`, with their offset.
@@ -56,67 +59,51 @@ fn load_quad(index: u32, quad: u32) -> vec4<i32> {
     return bitcast<vec4<i32>>(stored) - weight_offset();
 }
 
-/// A block of each of four rows. A component is a row; a word holds four weights, a byte each.
-struct Blocks {
-    d: vec4<i32>,
-    m: vec4<i32>,
-    /// (quad)
-    words: array<vec4<u32>, 8>,
+/// A whole block: its scales, and its weights as stored, four a word, in order.
+struct Block {
+    d: i32,
+    m: i32,
+    /// Weights 0 to 15, 16 to 31.
+    low: vec4<u32>,
+    high: vec4<u32>,
 }
 
-/// A word of each of four rows.
-fn load_words(at: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(weights[at.x], weights[at.y], weights[at.z], weights[at.w]);
+/// The word of `a` that byte `at` is in.
+fn word_at(a: vec4<u32>, at: u32) -> u32 {
+    let pair = select(a.xy, a.zw, (at & 8u) != 0u);
+    return select(pair.x, pair.y, (at & 4u) != 0u);
 }
 
-fn scales_f16(bits: vec4<u32>) -> vec4<i32> {
-    return vec4<i32>(scale_f16(bits.x), scale_f16(bits.y), scale_f16(bits.z), scale_f16(bits.w));
+/// Four words of `a` and then `b`, from the one on that byte `at` is in.
+fn words_at(a: vec4<u32>, b: vec4<u32>, at: u32) -> vec4<u32> {
+    let far = (at & 8u) != 0u;
+    let c = select(a, vec4<u32>(a.zw, b.xy), far);
+    return select(c, vec4<u32>(c.yzw, select(b.x, b.z, far)), (at & 4u) != 0u);
 }
 
-/// The four bytes behind a scale of two bytes: they start in the middle of `a` if the scale is its
-/// low half, and are `b` if the scale is its high half.
-fn after_scale(a: vec4<u32>, b: vec4<u32>, odd: vec4<bool>) -> vec4<u32> {
-    return select((a >> vec4<u32>(16u)) | (b << vec4<u32>(16u)), b, odd);
+/// Four words that start behind a scale: it takes half a word of `a`, whose neighbours are `next`.
+fn after_scale(a: vec4<u32>, next: vec4<u32>, at: u32) -> vec4<u32> {
+    let half = vec4<u32>(16u);
+    return select((a >> half) | (next << half), next, (at & 2u) != 0u);
 }
 
-/// Four blocks, given by their numbers in the matrix.
-fn load_blocks(index: vec4<u32>) -> Blocks {
+/// Block `index`.
+fn load_block(index: u32) -> Block {
     let at = index * block_bytes();
-    let odd = (at & vec4<u32>(2u)) != vec4<u32>(0u);
-    let word = at >> vec4<u32>(2u);
-    let w0 = load_words(word);
-    let w1 = load_words(word + 1u);
-    let w2 = load_words(word + 2u);
-    let w3 = load_words(word + 3u);
-    let w4 = load_words(word + 4u);
-    let d = scales_f16(select(w0, w0 >> vec4<u32>(16u), odd));
+    let i = at >> 4u;
+    let b = weights[i + 1u];
+    let words = words_at(weights[i], b, at);
+    let d = scale_f16(words.x >> ((at & 2u) << 3u));
     if FORMAT == Q8_0 {
-        let w5 = load_words(word + 5u);
-        let w6 = load_words(word + 6u);
-        let w7 = load_words(word + 7u);
-        let w8 = load_words(word + 8u);
-        return Blocks(d, vec4<i32>(0), array<vec4<u32>, 8>(
-            after_scale(w0, w1, odd), after_scale(w1, w2, odd),
-            after_scale(w2, w3, odd), after_scale(w3, w4, odd),
-            after_scale(w4, w5, odd), after_scale(w5, w6, odd),
-            after_scale(w6, w7, odd), after_scale(w7, w8, odd),
-        ));
+        let c = weights[i + 2u];
+        let more = words_at(b, c, at);
+        let low = after_scale(words, vec4<u32>(words.yzw, more.x), at);
+        return Block(d, 0, low, after_scale(more, vec4<u32>(more.yzw, word_at(c, at)), at));
     }
-    if FORMAT == Q4_0 {
-        return Blocks(d, vec4<i32>(0), nibbles(
-            after_scale(w0, w1, odd), after_scale(w1, w2, odd),
-            after_scale(w2, w3, odd), after_scale(w3, w4, odd),
-        ));
-    }
-    return Blocks(scales_f16(w0), scales_f16(w0 >> vec4<u32>(16u)), nibbles(w1, w2, w3, w4));
-}
-
-/// Byte `j` of a 4-bit block holds weight `j` in its low and weight `j + 16` in its high half.
-fn nibbles(a: vec4<u32>, b: vec4<u32>, c: vec4<u32>, d: vec4<u32>) -> array<vec4<u32>, 8> {
+    // Byte `j` holds weight `j` in its low and weight `j + 16` in its high half.
+    let next = vec4<u32>(words.yzw, word_at(b, at));
+    let bytes = select(after_scale(words, next, at), next, FORMAT == Q4_1);
+    let m = select(0, scale_f16(words.x >> 16u), FORMAT == Q4_1);
     let mask = vec4<u32>(0x0f0f0f0fu);
-    let half = vec4<u32>(4u);
-    return array<vec4<u32>, 8>(
-        a & mask, b & mask, c & mask, d & mask,
-        (a >> half) & mask, (b >> half) & mask, (c >> half) & mask, (d >> half) & mask,
-    );
+    return Block(d, m, bytes & mask, (bytes >> vec4<u32>(4u)) & mask);
 }
