@@ -20,7 +20,7 @@ struct Op {
 /// (rows)
 @group(0) @binding(2) var<storage, read> tokens: array<u32>;
 /// (op.rows, n / 32) blocks as in the file
-@group(0) @binding(3) var<storage, read> weights: array<u32>;
+@group(0) @binding(3) var<storage, read> weights: array<vec4<u32>>;
 /// (rows, n / 4), Fx
 @group(0) @binding(4) var<storage, read_write> y: array<vec4<i32>>;
 
