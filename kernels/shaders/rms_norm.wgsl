@@ -65,7 +65,7 @@ fn rsqrt(acc: vec3<u32>) -> vec2<u32> {
 }
 
 fn normalize(r: u32, h: u32, x: i32, w: i32) -> i32 {
-    let shift = u32(clamp(op.exponent + 8, 0, 63));
+    let shift = u32(clamp(op.exponent, -8, 55) + 8);
     let u = sat32(rshift_round64(mul_i32(x, bitcast<i32>(r)), 42u - h)); // Half up, Q20.
     return sat32(rshift_round64(mul_i32(u, w), shift)); // Half up.
 }
