@@ -3,6 +3,7 @@
 #![deny(unsafe_code)]
 
 pub mod backend;
+pub mod cpu;
 pub mod decoder;
 pub mod format;
 pub mod fx;

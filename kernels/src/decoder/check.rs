@@ -88,6 +88,7 @@ impl Decoder {
         ensure(self.rope.iter().all(|v| v.unsigned_abs() <= 1 << 30), || {
             "the rope table has values above 1".to_owned()
         })?;
+        ensure(self.score_scale < 1 << 31, || format!("a score scale of {}", self.score_scale))?;
         self.token_embd.check("token_embd", self.vocabulary, width)?;
         self.output_norm.check("output_norm", width)?;
         self.output.check("output", self.vocabulary, width)?;

@@ -17,7 +17,7 @@ pub fn unit(acc: i128, x: &[i32]) -> i128 {
 }
 
 /// `1/√(mean + eps)` as a mantissa `r < 2^31` and `h`: the value is `r · 2^(h − 50)`.
-fn rsqrt(acc: i128, n: u32, eps: u32) -> (i64, u32) {
+pub(crate) fn rsqrt(acc: i128, n: u32, eps: u32) -> (i64, u32) {
     let n = i128::from(n.max(1));
     // Half up. The bounds only matter for an accumulator or an `eps` that no model has.
     let mean = acc.saturating_add(n >> 1).div_euclid(n);

@@ -1,0 +1,336 @@
+//! From Scores to Mix, for a few query rows that share a head of keys and values.
+//!
+//! A query row is one query head of one position. Two passes over the positions, as the maximum comes first: dot products of 16
+//! positions at once, then probabilities, then the mix of values. Probabilities times values of 32 positions fit 32 bits
+//! (32 · 2^14 · 4095 < 2^31) if the values have one shift; a product by 2^shift widens the sum. Where 32 positions have
+//! several shifts, each takes a turn with the other positions' probabilities masked.
+
+use super::cache::{Cache, UNIT, v_width};
+use super::elementwise::{count_saturated, product_high};
+use super::simd::{Isa, Kernel, Line, Simd};
+use crate::fx::{bitlen, exp2, sat32};
+
+/// Query rows of one call.
+pub(super) const ROWS: usize = 8;
+
+/// Limit of a score.
+const LIMIT: i64 = 1 << 30;
+
+/// Working memory for [`ROWS`] query rows.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// `[row][position]`: dot products, then scores.
+    scores: Vec<Line>,
+    /// `[row][pair of positions]`.
+    probs: Vec<[i32; UNIT / 2]>,
+    /// `[row][element]`.
+    sums: Vec<[i64; 16]>,
+}
+
+impl Scratch {
+    /// Bytes for `positions` positions.
+    pub(super) fn size(positions: usize) -> u64 {
+        (positions.div_ceil(UNIT) * UNIT * 6 * ROWS) as u64
+    }
+
+    /// Makes room; what is there may stay.
+    fn reserve(&mut self, blocks: usize, width: usize) {
+        self.scores.resize(self.scores.len().max(ROWS * blocks * 2), Line::ZERO);
+        self.probs.resize(self.probs.len().max(ROWS * blocks), [0; UNIT / 2]);
+        self.sums.resize(self.sums.len().max(ROWS * width), [0; 16]);
+    }
+}
+
+/// A query row.
+#[derive(Clone, Copy)]
+pub(super) struct Query<'a> {
+    /// Pairs of its elements.
+    pub(super) q: &'a [i32],
+    pub(super) shift: u8,
+    /// Positions that it sees.
+    pub(super) positions: usize,
+}
+
+/// Attention of up to [`ROWS`] query rows over head `g`; `out` has one row of Fx for each. Yields how many are saturated.
+pub(super) fn attend(
+    isa: Isa,
+    cache: &Cache,
+    g: usize,
+    scale: i32,
+    queries: &[Query<'_>],
+    scratch: &mut Scratch,
+    out: &mut [&mut [i32]],
+) -> u64 {
+    let positions = queries.iter().map(|q| q.positions).max().unwrap_or(0);
+    let (blocks, width) = (positions.div_ceil(UNIT), v_width(cache.shape()));
+    scratch.reserve(blocks, width);
+    let scores = &mut scratch.scores[..queries.len() * blocks * 2];
+    let probs = &mut scratch.probs[..queries.len() * blocks];
+    let sums = &mut scratch.sums[..queries.len() * width];
+    isa.run(Dots { cache, g, queries, blocks, out: scores });
+    let mut totals = [0; ROWS];
+    let rows = scores.chunks_exact_mut(blocks * 2).zip(probs.chunks_exact_mut(blocks));
+    for ((query, total), (scores, probs)) in queries.iter().zip(&mut totals).zip(rows) {
+        *total = isa.run(Softmax { cache, g, scale, query, scores, probs });
+    }
+    isa.run(Mix { cache, g, positions, blocks, probs, out: sums });
+    let rows = sums.chunks_exact(width).zip(totals).zip(out);
+    rows.map(|((sums, total), out)| isa.run(FinishMix { sums: sums.as_flattened(), total, out }))
+        .sum()
+}
+
+/// Dot products of queries with the keys of all blocks.
+struct Dots<'a> {
+    cache: &'a Cache,
+    g: usize,
+    queries: &'a [Query<'a>],
+    blocks: usize,
+    /// `[query][block][2]`.
+    out: &'a mut [Line],
+}
+
+impl Kernel for Dots<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for block in 0..self.blocks {
+            let mut at = 0;
+            while at < self.queries.len() {
+                at += match self.queries.len() - at {
+                    8.. if S::LARGE => self.part::<S, 8>(simd, block, at),
+                    4.. => self.part::<S, 4>(simd, block, at),
+                    3 => self.part::<S, 3>(simd, block, at),
+                    2 => self.part::<S, 2>(simd, block, at),
+                    _ => self.part::<S, 1>(simd, block, at),
+                };
+            }
+        }
+    }
+}
+
+impl Dots<'_> {
+    #[inline(always)]
+    fn part<S: Simd, const P: usize>(&mut self, simd: S, block: usize, at: usize) -> usize {
+        if S::LARGE {
+            self.tile::<S, P, 2>(simd, block, at, 0);
+        } else {
+            self.tile::<S, P, 1>(simd, block, at, 0);
+            self.tile::<S, P, 1>(simd, block, at, 1);
+        }
+        P
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd, const P: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        block: usize,
+        at: usize,
+        first: usize,
+    ) {
+        let (keys, _) = self.cache.keys(block, self.g);
+        let keys = keys.as_chunks::<2>().0;
+        let q: [&[i32]; P] = core::array::from_fn(|p| &self.queries[at + p].q[..keys.len()]);
+        let mut acc = [[simd.splat(0); R]; P];
+        for (j, keys) in keys.iter().enumerate() {
+            let keys: [S::V; R] = core::array::from_fn(|r| simd.load(&keys[first + r]));
+            for p in 0..P {
+                let q = simd.splat(q[p][j]);
+                for r in 0..R {
+                    acc[p][r] = simd.dot(acc[p][r], keys[r], q);
+                }
+            }
+        }
+        for (p, acc) in acc.into_iter().enumerate() {
+            let out = &mut self.out[((at + p) * self.blocks + block) * 2 + first..][..R];
+            for (acc, out) in acc.into_iter().zip(out) {
+                simd.store(acc, out);
+            }
+        }
+    }
+}
+
+/// Scores, maximum, probabilities and their sum of one query row.
+struct Softmax<'a> {
+    cache: &'a Cache,
+    g: usize,
+    scale: i32,
+    query: &'a Query<'a>,
+    /// Dot products; overwritten.
+    scores: &'a mut [Line],
+    probs: &'a mut [[i32; UNIT / 2]],
+}
+
+impl Kernel for Softmax<'_> {
+    type Output = u32;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> u32 {
+        let positions = self.query.positions;
+        let scores: &mut [i32] = bytemuck::cast_slice_mut(self.scores);
+        let (units, _) = scores.as_chunks_mut::<UNIT>();
+        let q_shift = i32::from(self.query.shift.min(20));
+        for (block, scores) in units.iter_mut().enumerate() {
+            let (_, shifts) = self.cache.keys(block, self.g);
+            for (score, &shift) in scores.iter_mut().zip(shifts) {
+                *score = finish_score(
+                    i64::from(*score) * i64::from(self.scale),
+                    38 - q_shift - i32::from(shift),
+                );
+            }
+        }
+        let max = scores[..positions].iter().fold(i32::MIN, |max, &s| max.max(s));
+        let probs: &mut [u16] = bytemuck::cast_slice_mut(self.probs.as_flattened_mut());
+        let mut total = 0u32;
+        for (p, &score) in probs[..positions].iter_mut().zip(&scores[..positions]) {
+            *p = probability(score, max);
+            total = total.wrapping_add(u32::from(*p));
+        }
+        probs[positions..].fill(0);
+        total
+    }
+}
+
+/// The score, given the scaled dot product, below 2^62, and `e` from -2 on (-1 on quantized values).
+#[inline(always)]
+fn finish_score(p: i64, e: i32) -> i32 {
+    // Half up by one bit more, which also covers a shift by 0.
+    let rounded = ((p << 1) >> e.max(0)).wrapping_add(1) >> 1;
+    let clamped = rounded.clamp(-LIMIT, LIMIT);
+    (clamped << (-e).max(0)).clamp(-LIMIT, LIMIT) as i32
+}
+
+/// As in the reference; both are within ±2^30, and `score` is at most `max`.
+#[inline(always)]
+fn probability(score: i32, max: i32) -> u16 {
+    let d = score.wrapping_sub(max);
+    let n = -(d >> 16) as u32;
+    // Half up by one bit more; from a count of 31 on nothing is left, and rounds to 0.
+    ((exp2((d as u32) << 16) >> (n + 15).min(31)).wrapping_add(1) >> 1) as u16
+}
+
+/// The sums over all positions of probabilities times values.
+struct Mix<'a> {
+    cache: &'a Cache,
+    g: usize,
+    positions: usize,
+    blocks: usize,
+    /// `[query][block]`.
+    probs: &'a [[i32; UNIT / 2]],
+    /// `[query][vector of the head]`.
+    out: &'a mut [[i64; 16]],
+}
+
+impl Kernel for Mix<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let queries = self.probs.len() / self.blocks;
+        let mut at = 0;
+        while at < queries {
+            at += match queries - at {
+                8.. if S::LARGE => self.part::<S, 8>(simd, at),
+                4.. => self.part::<S, 4>(simd, at),
+                3 => self.part::<S, 3>(simd, at),
+                2 => self.part::<S, 2>(simd, at),
+                _ => self.part::<S, 1>(simd, at),
+            };
+        }
+    }
+}
+
+impl Mix<'_> {
+    #[inline(always)]
+    fn part<S: Simd, const P: usize>(&mut self, simd: S, at: usize) -> usize {
+        let width = v_width(self.cache.shape());
+        let mut vector = 0;
+        while S::LARGE && vector + 2 <= width {
+            self.tile::<S, P, 2>(simd, at, vector);
+            vector += 2;
+        }
+        while vector < width {
+            self.tile::<S, P, 1>(simd, at, vector);
+            vector += 1;
+        }
+        P
+    }
+
+    /// Vectors `first..first + R` of the head for queries `at..at + P`.
+    #[inline(always)]
+    fn tile<S: Simd, const P: usize, const R: usize>(&mut self, simd: S, at: usize, first: usize) {
+        let width = v_width(self.cache.shape());
+        let mut wide = [[simd.wide_zero(); R]; P];
+        for block in 0..self.blocks {
+            let (values, shifts) = self.cache.values(block, self.g);
+            let probs: [&[i32; UNIT / 2]; P] =
+                core::array::from_fn(|p| &self.probs[(at + p) * self.blocks + block]);
+            let valid = (self.positions - block * UNIT).min(UNIT);
+            let mut rest = u32::MAX >> (UNIT - valid);
+            while rest != 0 {
+                let shift = shifts[rest.trailing_zeros() as usize];
+                let same = rest & equal(shifts, shift);
+                let mut acc = [[simd.splat(0); R]; P];
+                for (s, values) in values.chunks_exact(width).enumerate() {
+                    let bits = same >> (2 * s) & 3;
+                    if bits == 0 {
+                        continue;
+                    }
+                    let mask = ((bits & 1) * 0xffff + (bits >> 1) * 0xffff_0000) as i32;
+                    let values = &values[first..first + R];
+                    let values: [S::V; R] = core::array::from_fn(|r| simd.load(&values[r]));
+                    for p in 0..P {
+                        let prob = simd.splat(probs[p][s] & mask);
+                        for r in 0..R {
+                            acc[p][r] = simd.dot(acc[p][r], values[r], prob);
+                        }
+                    }
+                }
+                let power = simd.splat_halves(1 << shift.min(20));
+                for p in 0..P {
+                    for r in 0..R {
+                        wide[p][r] = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), power);
+                    }
+                }
+                rest &= !same;
+            }
+        }
+        for (p, wide) in wide.into_iter().enumerate() {
+            for (wide, out) in wide.into_iter().zip(&mut self.out[(at + p) * width + first..]) {
+                simd.wide_store(wide, out);
+            }
+        }
+    }
+}
+
+/// A bit for each position with this shift.
+#[inline(always)]
+fn equal(shifts: &[u8; UNIT], shift: u8) -> u32 {
+    shifts.iter().rev().fold(0, |bits, &s| bits << 1 | u32::from(s == shift))
+}
+
+/// Mix's finalizer. Yields how many values are saturated.
+struct FinishMix<'a> {
+    sums: &'a [i64],
+    total: u32,
+    out: &'a mut [i32],
+}
+
+impl Kernel for FinishMix<'_> {
+    type Output = u64;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> u64 {
+        // The largest probability is 2^14, so `c` is at least 14, and all bits that decide lie above bit 32 of the product.
+        let z = u64::from(self.total.max(1 << 14));
+        let c = bitlen(z) - 1;
+        let reciprocal = ((1u64 << (31 + c)) / z) as i64;
+        let shift = 31 + c - 32;
+        for (y, &sum) in self.out.iter_mut().zip(self.sums) {
+            let product = product_high(sum, reciprocal);
+            *y = sat32((product >> shift).wrapping_add(product >> (shift - 1) & 1));
+        }
+        count_saturated(self.out)
+    }
+}

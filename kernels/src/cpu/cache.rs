@@ -1,0 +1,137 @@
+//! K and V of one layer, in the order in which attention reads them.
+//!
+//! 32 positions of one head are a unit. Its keys are, for each pair of elements, two lines: a lane is a position, and holds
+//! the pair. Its values are, for each pair of positions, as many lines as the head fills: a lane is an element, in
+//! [`lane`]'s order, and holds the element at both positions.
+
+use super::pack::lane;
+use super::simd::Line;
+use super::team::{Parts, Team};
+use crate::Heads;
+use crate::backend::Rows;
+
+/// Positions of a unit.
+pub(super) const UNIT: usize = 32;
+
+/// All positions of one layer.
+#[derive(Debug)]
+pub(super) struct Cache {
+    shape: Heads,
+    k: Vec<Line>,
+    k_shifts: Vec<[u8; UNIT]>,
+    v: Vec<Line>,
+    v_shifts: Vec<[u8; UNIT]>,
+}
+
+/// Lines of a unit's keys.
+const fn k_lines(shape: &Heads) -> usize {
+    shape.len / 2 * (UNIT / 16)
+}
+
+/// Lines of a pair of positions' values.
+pub(super) const fn v_width(shape: &Heads) -> usize {
+    shape.len.div_ceil(16)
+}
+
+impl Cache {
+    /// Bytes for `positions` positions.
+    pub(super) fn size(shape: &Heads, positions: usize) -> u64 {
+        let unit = (k_lines(shape) + UNIT / 2 * v_width(shape)) * size_of::<Line>() + 2 * UNIT;
+        (positions.div_ceil(UNIT) * shape.kv * unit) as u64
+    }
+
+    pub(super) fn new(shape: Heads, positions: usize) -> Self {
+        let units = positions.div_ceil(UNIT) * shape.kv;
+        Self {
+            shape,
+            k: vec![Line::ZERO; units * k_lines(&shape)],
+            k_shifts: vec![[0; UNIT]; units],
+            v: vec![Line::ZERO; units * UNIT / 2 * v_width(&shape)],
+            v_shifts: vec![[0; UNIT]; units],
+        }
+    }
+
+    pub(super) fn shape(&self) -> &Heads {
+        &self.shape
+    }
+
+    /// Keys of 32 positions of head `g`, and their shifts.
+    #[inline(always)]
+    pub(super) fn keys(&self, block: usize, g: usize) -> (&[Line], &[u8; UNIT]) {
+        let (unit, lines) = (block * self.shape.kv + g, k_lines(&self.shape));
+        (&self.k[unit * lines..][..lines], &self.k_shifts[unit])
+    }
+
+    /// Values of 32 positions of head `g`, and their shifts.
+    #[inline(always)]
+    pub(super) fn values(&self, block: usize, g: usize) -> (&[Line], &[u8; UNIT]) {
+        let unit = block * self.shape.kv + g;
+        let lines = UNIT / 2 * v_width(&self.shape);
+        (&self.v[unit * lines..][..lines], &self.v_shifts[unit])
+    }
+
+    /// Writes the rows of positions from `start` on.
+    pub(super) fn write(&mut self, team: &mut Team, start: usize, k: &RowsRef, v: &RowsRef) {
+        let Heads { kv, len, .. } = self.shape;
+        let (k_lines, v_width) = (k_lines(&self.shape), v_width(&self.shape));
+        let v_lines = UNIT / 2 * v_width;
+        let end = start + k.shifts.len() / kv;
+        let blocks = start / UNIT..end.div_ceil(UNIT);
+        let (k_parts, v_parts) = (Parts::new(&mut self.k), Parts::new(&mut self.v));
+        let k_shifts = Parts::new(&mut self.k_shifts);
+        let v_shifts = Parts::new(&mut self.v_shifts);
+        team.run(blocks.len() * kv, &|_, task| {
+            let (block, g) = (blocks.start + task / kv, task % kv);
+            let unit = block * kv + g;
+            // SAFETY: every task has a unit of its own.
+            #[expect(unsafe_code, reason = "parts that tasks write")]
+            let (k_unit, v_unit, k_shift, v_shift) = unsafe {
+                (
+                    k_parts.part(unit * k_lines..(unit + 1) * k_lines),
+                    v_parts.part(unit * v_lines..(unit + 1) * v_lines),
+                    &mut k_shifts.part(unit..unit + 1)[0],
+                    &mut v_shifts.part(unit..unit + 1)[0],
+                )
+            };
+            for position in start.max(block * UNIT)..end.min((block + 1) * UNIT) {
+                let (i, row) = (position % UNIT, (position - start) * kv + g);
+                (k_shift[i], v_shift[i]) = (k.shifts[row], v.shifts[row]);
+                write_key(k_unit, i, &k.values[row * len..][..len]);
+                write_value(&mut v_unit[i / 2 * v_width..], i % 2, &v.values[row * len..][..len]);
+            }
+        });
+    }
+}
+
+/// Rows that somebody else has.
+#[derive(Clone, Copy)]
+pub(super) struct RowsRef<'a> {
+    pub(super) values: &'a [i16],
+    pub(super) shifts: &'a [u8],
+}
+
+impl<'a> From<&'a Rows> for RowsRef<'a> {
+    fn from(rows: &'a Rows) -> Self {
+        Self { values: &rows.values, shifts: &rows.shifts }
+    }
+}
+
+fn write_key(unit: &mut [Line], i: usize, k: &[i16]) {
+    let lines = unit[i / 16..].iter_mut().step_by(UNIT / 16);
+    for (line, &[k0, k1]) in lines.zip(k.as_chunks().0) {
+        line.0[i % 16] = pair(k0, k1);
+    }
+}
+
+fn write_value(lines: &mut [Line], half: usize, v: &[i16]) {
+    for (line, v) in lines.iter_mut().zip(v.chunks(16)) {
+        let line: &mut [i16; 32] = bytemuck::cast_mut(line);
+        for (i, &v) in v.iter().enumerate() {
+            line[2 * lane(i) + half] = v;
+        }
+    }
+}
+
+fn pair(low: i16, high: i16) -> i32 {
+    i32::from(high) << 16 | i32::from(low as u16)
+}

@@ -1,0 +1,183 @@
+//! Matrices in the order in which the kernels read them, at the size of the file.
+//!
+//! A panel is 32 rows, the last one filled up with zeros. It holds, line after line of 64 bytes:
+//!
+//! - a line of scales for each block of 32 columns: 32 `f16` as in the file; then, in `Q4_1`, as many of minima;
+//! - for each block eight lines (four bits) or sixteen (eight bits) of weights, those of the panel's first 16 rows and of its
+//!   other 16 in turn.
+//!
+//! Sixteen rows lie in the sixteen lanes of a vector, in [`lane`]'s order, because the widening product takes the even lanes
+//! first. A lane is a pair of 16 bits: for each of a pair of columns, 4 nibbles or 2 bytes that belong to as many
+//! consecutive pairs, the first one lowest. So a shift and a mask make pairs of 16-bit weights.
+
+use super::simd::Line;
+use crate::Format;
+use crate::decoder::{Linear, Matrix};
+
+/// Rows of a panel.
+pub(super) const PANEL: usize = 32;
+/// Weights of a block.
+pub(super) const BLOCK: usize = 32;
+
+/// The lane that holds row (or element) `i` of sixteen.
+pub(super) const fn lane(i: usize) -> usize {
+    i % 8 * 2 + i / 8
+}
+
+/// What an instruction set has to know about a format at compile time.
+pub(super) trait Packing {
+    /// Lines of weights in a block of a panel.
+    const LINES: usize;
+    /// Whether there are minima.
+    const MINIMA: bool;
+    /// What is subtracted from each stored weight.
+    const OFFSET: i32;
+}
+
+/// `Q8_0`.
+pub(super) struct Bytes;
+/// `Q4_0`.
+pub(super) struct Nibbles;
+/// `Q4_1`.
+pub(super) struct NibblesAndMinima;
+
+impl Packing for Bytes {
+    const LINES: usize = 16;
+    const MINIMA: bool = false;
+    const OFFSET: i32 = 0;
+}
+
+impl Packing for Nibbles {
+    const LINES: usize = 8;
+    const MINIMA: bool = false;
+    const OFFSET: i32 = 8;
+}
+
+impl Packing for NibblesAndMinima {
+    const LINES: usize = 8;
+    const MINIMA: bool = true;
+    const OFFSET: i32 = 0;
+}
+
+/// A packed matrix, and what is added to its rows.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) format: Format,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+    bias: Option<Vec<[i32; PANEL]>>,
+    lines: Vec<Line>,
+}
+
+impl Packed {
+    /// Lines of a panel.
+    const fn panel_lines(format: Format, cols: usize) -> usize {
+        let lines = match format {
+            Format::I32 => 0,
+            Format::Q8_0 => 1 + Bytes::LINES,
+            Format::Q4_0 => 1 + Nibbles::LINES,
+            Format::Q4_1 => 2 + NibblesAndMinima::LINES,
+        };
+        cols / BLOCK * lines
+    }
+
+    /// Bytes that a matrix takes.
+    pub(super) fn size(matrix: &Matrix) -> u64 {
+        let lines = Self::panel_lines(matrix.format, matrix.cols) * matrix.rows.div_ceil(PANEL);
+        (lines * size_of::<Line>()) as u64
+    }
+
+    /// A matrix with nothing in it yet; `pack` fills the panels.
+    pub(super) fn new(linear: &Linear) -> Self {
+        let Matrix { format, rows, cols, .. } = linear.weights;
+        let lines = Self::panel_lines(format, cols) * rows.div_ceil(PANEL);
+        let fill = |part: &[i32]| {
+            let mut bias = [0; PANEL];
+            bias[..part.len()].copy_from_slice(part);
+            bias
+        };
+        let bias = linear.bias.as_ref().map(|bias| bias.chunks(PANEL).map(fill).collect());
+        Self { format, rows, cols, bias, lines: vec![Line::ZERO; lines] }
+    }
+
+    /// Biases of a panel's rows.
+    pub(super) fn bias(&self, panel: usize) -> Option<&[i32; PANEL]> {
+        self.bias.as_ref().map(|bias| &bias[panel])
+    }
+
+    pub(super) fn panels(&self) -> usize {
+        self.rows.div_ceil(PANEL)
+    }
+
+    /// The lines of a panel.
+    pub(super) fn panel(&self, panel: usize) -> &[Line] {
+        let lines = Self::panel_lines(self.format, self.cols);
+        &self.lines[panel * lines..][..lines]
+    }
+
+    /// All panels, to be packed one by one.
+    pub(super) fn panels_mut(&mut self) -> (usize, &mut [Line]) {
+        (Self::panel_lines(self.format, self.cols), &mut self.lines)
+    }
+}
+
+/// Writes one panel of zeros.
+pub(super) fn pack(matrix: &Matrix, panel: usize, lines: &mut [Line]) {
+    let rows = panel * PANEL..matrix.rows.min((panel + 1) * PANEL);
+    let blocks = matrix.cols / BLOCK;
+    let (row_bytes, block_bytes) =
+        (matrix.format.row_bytes(matrix.cols), matrix.format.block_bytes());
+    let minima = usize::from(matrix.format == Format::Q4_1);
+    let (scales, weights) = lines.split_at_mut(blocks * (1 + minima));
+    let bytes = matrix.rows(rows);
+    for (r, row) in bytes.chunks_exact(row_bytes).enumerate() {
+        // Where this row's lane is in a line of 32 scales, and in its line of weights.
+        let (half, lane) = (r / 16, lane(r % 16));
+        for (b, block) in row.chunks_exact(block_bytes).enumerate() {
+            let mut values = block;
+            for kind in 0..=minima {
+                let (scale, rest) = values.split_at(2);
+                let line = &mut scales[kind * blocks + b];
+                let line: &mut [u16; 32] = bytemuck::cast_mut(line);
+                line[half * 16 + lane] = u16::from_le_bytes([scale[0], scale[1]]);
+                values = rest;
+            }
+            match values.as_array::<16>() {
+                Some(values) => {
+                    let weights = &mut weights[b * 8..][..8];
+                    for (line, word) in weights.chunks_exact_mut(2).zip(nibbles(values)) {
+                        line[half].0[lane] = word;
+                    }
+                }
+                None => {
+                    let weights = &mut weights[b * 16..][..16];
+                    let words = values.as_chunks().0.iter().map(|quad| bytes_of_pairs(*quad));
+                    for (line, word) in weights.chunks_exact_mut(2).zip(words) {
+                        line[half].0[lane] = word;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Lane `j` of a block: weights `8j … 8j + 7`, the even ones in its lower half.
+fn nibbles(block: &[u8; 16]) -> [i32; 4] {
+    // Byte `j` of the file holds weights `j` and `j + 16`.
+    core::array::from_fn(|j| {
+        let at = j % 2 * 8;
+        let bytes = u64::from_le_bytes(core::array::from_fn(|i| block[at + i]));
+        let weights = bytes >> (j / 2 * 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        // Weights 0, 2, 4, 6 of the eight become nibbles 0 to 3, the odd ones 4 to 7.
+        let gather = |x: u64| {
+            let x = x & 0x000f_000f_000f_000f;
+            (x | x >> 12 | x >> 24 | x >> 36) & 0xffff
+        };
+        (gather(weights) | gather(weights >> 8) << 16) as i32
+    })
+}
+
+/// Four weights as the bytes of two pairs: the even ones in the lower half.
+fn bytes_of_pairs([a, b, c, d]: [u8; 4]) -> i32 {
+    i32::from_le_bytes([a, c, b, d])
+}

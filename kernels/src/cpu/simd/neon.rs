@@ -1,0 +1,136 @@
+//! NEON: a [`Line`] is four registers.
+#![expect(unsafe_code, reason = "vector instructions")]
+
+use super::{Kernel, Line, Simd};
+use core::arch::aarch64::*;
+
+/// Proof that the machine has NEON.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Neon(());
+
+impl Neon {
+    pub(super) fn detect() -> Option<Self> {
+        std::arch::is_aarch64_feature_detected!("neon").then_some(Self(()))
+    }
+
+    pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "neon")]
+        fn enter<K: Kernel>(simd: Neon, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: `self` exists only if `detect` found the feature.
+        unsafe { enter(self, kernel) }
+    }
+}
+
+// SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to a `Line` or to sixteen
+// `i64` is valid for as many bytes as are read or written.
+impl Simd for Neon {
+    type V = [int32x4_t; 4];
+    /// Two registers of even lanes, two of odd ones.
+    type H = [int32x4_t; 4];
+    type W = [int64x2_t; 8];
+
+    const LARGE: bool = false;
+
+    #[inline(always)]
+    fn load(self, line: &Line) -> [int32x4_t; 4] {
+        let line = line.0.as_ptr();
+        // SAFETY: see above.
+        unsafe { [0, 4, 8, 12].map(|i| vld1q_s32(line.add(i))) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: [int32x4_t; 4], line: &mut Line) {
+        for (v, out) in v.into_iter().zip(line.0.as_chunks_mut::<4>().0) {
+            // SAFETY: see above.
+            unsafe { vst1q_s32(out.as_mut_ptr(), v) }
+        }
+    }
+
+    #[inline(always)]
+    fn splat(self, x: i32) -> [int32x4_t; 4] {
+        // SAFETY: see above.
+        [unsafe { vdupq_n_s32(x) }; 4]
+    }
+
+    #[inline(always)]
+    fn dot(self, acc: [int32x4_t; 4], w: [int32x4_t; 4], x: [int32x4_t; 4]) -> [int32x4_t; 4] {
+        // SAFETY: see above.
+        let one = |i: usize| unsafe {
+            let (w, x) = (vreinterpretq_s16_s32(w[i]), vreinterpretq_s16_s32(x[i]));
+            let low = vmull_s16(vget_low_s16(w), vget_low_s16(x));
+            let high = vmull_high_s16(w, x);
+            vaddq_s32(acc[i], vpaddq_s32(low, high))
+        };
+        [one(0), one(1), one(2), one(3)]
+    }
+
+    #[inline(always)]
+    fn nibbles(self, v: [int32x4_t; 4]) -> [[int32x4_t; 4]; 4] {
+        // SAFETY: see above.
+        unsafe {
+            let mask = vdupq_n_u32(0x000f_000f);
+            let bits = v.map(|v| vreinterpretq_u32_s32(v));
+            let masked = |v| vreinterpretq_s32_u32(vandq_u32(v, mask));
+            [
+                bits.map(masked),
+                bits.map(|v| masked(vshrq_n_u32::<4>(v))),
+                bits.map(|v| masked(vshrq_n_u32::<8>(v))),
+                bits.map(|v| masked(vshrq_n_u32::<12>(v))),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn bytes(self, v: [int32x4_t; 4]) -> [[int32x4_t; 4]; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let halves = v.map(|v| vreinterpretq_s16_s32(v));
+            let high = |v| vreinterpretq_s32_s16(vshrq_n_s16::<8>(v));
+            [halves.map(|v| high(vshlq_n_s16::<8>(v))), halves.map(high)]
+        }
+    }
+
+    #[inline(always)]
+    fn halves(self, v: [int32x4_t; 4]) -> [int32x4_t; 4] {
+        // SAFETY: see above.
+        unsafe {
+            [
+                vuzp1q_s32(v[0], v[1]),
+                vuzp1q_s32(v[2], v[3]),
+                vuzp2q_s32(v[0], v[1]),
+                vuzp2q_s32(v[2], v[3]),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    fn splat_halves(self, x: i32) -> [int32x4_t; 4] {
+        self.splat(x)
+    }
+
+    #[inline(always)]
+    fn wide_zero(self) -> [int64x2_t; 8] {
+        // SAFETY: see above.
+        [unsafe { vdupq_n_s64(0) }; 8]
+    }
+
+    #[inline(always)]
+    fn mul_add(self, acc: [int64x2_t; 8], a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int64x2_t; 8] {
+        // SAFETY: see above.
+        let low =
+            |i: usize| unsafe { vmlal_s32(acc[2 * i], vget_low_s32(a[i]), vget_low_s32(b[i])) };
+        // SAFETY: see above.
+        let high = |i: usize| unsafe { vmlal_high_s32(acc[2 * i + 1], a[i], b[i]) };
+        [low(0), high(0), low(1), high(1), low(2), high(2), low(3), high(3)]
+    }
+
+    #[inline(always)]
+    fn wide_store(self, w: [int64x2_t; 8], out: &mut [i64; 16]) {
+        for (w, out) in w.into_iter().zip(out.as_chunks_mut::<2>().0) {
+            // SAFETY: see above.
+            unsafe { vst1q_s64(out.as_mut_ptr(), w) }
+        }
+    }
+}
