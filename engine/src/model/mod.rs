@@ -18,7 +18,7 @@ use crate::tokenizer::{Tokenizer, TokenizerError, tokenizer_hash};
 use alloy::primitives::{B256, keccak256};
 use alloy::sol_types::SolValue;
 use rayon::prelude::*;
-use refute_bisection::merkle::{MerkleError, Tree, leaf_hash};
+use refute_bisection::merkle::{MerkleError, Tree, leaf_hashes};
 use refute_contracts::bindings as abi;
 use refute_kernels::backend::Backend;
 use refute_kernels::decoder::Decoder;
@@ -27,6 +27,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Version of `kernels/README.md` that this program computes.
 pub const NUMERICS_VERSION: u32 = 1;
+
+/// Leaves of the weights that one task hashes: a power of two, so that the subtrees join.
+const TASK_LEAVES: u32 = 1 << 10;
 
 /// Called with bytes done and bytes in all.
 pub type Progress<'a> = &'a (dyn Fn(u64, u64) + Sync);
@@ -116,8 +119,8 @@ impl Model {
         let tokenizer = Tokenizer::from_gguf(&file)?;
         let imported = import::import(&file, &config, progress)?;
         let program = imported.program;
-        let leaves = program.steps.iter().map(|s| leaf_hash(&s.descriptor.leaf())).collect();
-        let program_tree = Tree::new(leaves)?;
+        let leaves: Vec<_> = program.steps.iter().map(|s| s.descriptor.leaf()).collect();
+        let program_tree = Tree::new(leaf_hashes(leaves.iter().map(AsRef::as_ref)))?;
         let weight_tree = weight_tree(&imported.weights)?;
         let decoder = Arc::new(decoder::decoder(&config, &program, &imported.weights)?);
         let registration = abi::Model {
@@ -193,7 +196,15 @@ pub fn model_id(model: &abi::Model) -> B256 {
     keccak256(fields.abi_encode_params())
 }
 
+/// The tree over all weight leaves: a subtree for each task, joined at the top.
 fn weight_tree(weights: &Weights) -> Result<Tree, MerkleError> {
-    let hash = |leaf: u32| weights.leaf(leaf).map_or([0; 32], |bytes| leaf_hash(&bytes));
-    Tree::new((0..weights.leaf_count()).into_par_iter().map(hash).collect())
+    let count = weights.leaf_count();
+    let subtree = |task: u32| {
+        let first = task * TASK_LEAVES;
+        let leaves = first..count.min(first.saturating_add(TASK_LEAVES));
+        let bytes: Vec<_> = leaves.map(|leaf| weights.leaf(leaf).unwrap_or_default()).collect();
+        Tree::new(leaf_hashes(bytes.iter().map(AsRef::as_ref)))
+    };
+    let tasks = (0..count.div_ceil(TASK_LEAVES)).into_par_iter();
+    Tree::join(tasks.map(subtree).collect::<Result<_, _>>()?)
 }
