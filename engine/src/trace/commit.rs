@@ -1,7 +1,7 @@
 //! The commitments of a run in progress: a thread of its own hashes the K and V rows while the next block is computed.
 
 use crate::model::Model;
-use refute_bisection::merkle::{Hash, MerkleError, Tree};
+use refute_bisection::merkle::{self, Hash, MerkleError};
 use refute_kernels::backend::Rows;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -71,15 +71,16 @@ fn commit(
 /// The block roots of consecutive positions: the tree over the roots of each position's carried tensors.
 fn block_roots(rows: &[Rows], kv: usize, len: usize) -> Result<Vec<Hash>, MerkleError> {
     let positions = rows.first().map_or(0, |r| r.shifts.len() / kv);
-    let root = |position: usize| {
-        let leaf = |rows: &Rows| {
-            let values = &rows.values[position * kv * len..][..kv * len];
-            let mut bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            bytes.extend_from_slice(&rows.shifts[position * kv..][..kv]);
-            Ok(Tree::of_bytes(&bytes)?.root())
-        };
-        let leaves = rows.iter().map(leaf).collect::<Result<_, MerkleError>>()?;
-        Ok(Tree::new(leaves)?.root())
+    let encode = |rows: &Rows| rows.values.iter().map(|v| v.to_le_bytes()).collect();
+    let values: Vec<Vec<[u8; 2]>> = rows.iter().map(encode).collect();
+    let tensors_of = |position: usize| {
+        rows.iter().zip(&values).map(move |(rows, values)| {
+            let values = values[position * kv * len..][..kv * len].as_flattened();
+            (values, &rows.shifts[position * kv..][..kv])
+        })
     };
-    (0..positions).map(root).collect()
+    // All positions at once, so that no lane of the hashing idles.
+    let tensors: Vec<_> = (0..positions).flat_map(tensors_of).collect();
+    let leaves = merkle::roots_of_pieces(&tensors)?;
+    merkle::roots(&leaves.chunks(rows.len().max(1)).collect::<Vec<_>>())
 }
