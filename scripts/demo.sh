@@ -3,6 +3,7 @@
 # Fetches the model, builds, runs; writes target/demo/report.json. Needs the Rust toolchain and Python.
 #
 #   scripts/demo.sh
+#   scripts/demo.sh --backend gpu                                               on a GPU, or a driver that runs shaders on the CPU
 #   scripts/demo.sh --fault BLOCK:STEP:ELEMENT --prompt TEXT --max-tokens N     a drill
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

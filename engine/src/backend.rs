@@ -5,6 +5,7 @@
 
 use crate::model::Model;
 use refute_kernels::backend::{Backend, BackendError};
+use refute_kernels::gpu::{Adapter, Gpu};
 use refute_kernels::reference::Reference;
 use std::sync::Arc;
 
@@ -54,8 +55,21 @@ impl Options {
         match self.backend {
             Choice::Reference => Ok(None),
             Choice::Cpu => Ok(Some(cpu(model)?)),
-            Choice::Gpu => Err(BackendError::NoAdapter("the GPU kernels are not here yet; use --backend cpu".into())),
-            Choice::Auto => Ok(Some(cpu(model)?)),
+            Choice::Gpu => {
+                let adapter = Adapter::pick(self.adapter.as_deref())?;
+                Ok(Some(gpu(model, &adapter)?))
+            }
+            Choice::Auto => {
+                let adapter = Adapter::pick(self.adapter.as_deref());
+                match adapter.ok().filter(Adapter::is_gpu).map(|a| gpu(model, &a)) {
+                    Some(Ok(gpu)) => Ok(Some(gpu)),
+                    Some(Err(error)) => {
+                        tracing::warn!(%error, "not on the GPU: the CPU takes over");
+                        Ok(Some(cpu(model)?))
+                    }
+                    None => Ok(Some(cpu(model)?)),
+                }
+            }
         }
     }
 }
@@ -63,4 +77,8 @@ impl Options {
 /// The CPU backend, on the process's thread pool.
 pub(crate) fn cpu(model: &Model) -> Result<Arc<dyn Backend>, BackendError> {
     Ok(Arc::new(Reference::new(Arc::clone(model.decoder()))?))
+}
+
+fn gpu(model: &Model, adapter: &Adapter) -> Result<Arc<dyn Backend>, BackendError> {
+    Ok(Arc::new(Gpu::open(adapter, model.decoder())?))
 }

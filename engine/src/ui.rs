@@ -56,10 +56,15 @@ pub fn pairs(rows: &[(&str, String)]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// Starts logging to standard error, as text or as JSON lines; `$RUST_LOG` says how much (default: `info`).
-pub fn start_logs(json: bool) {
+/// What a service logs; of the graphics stack, which says much of no interest here, only errors.
+pub const SERVICE_LOGS: &str = "info,wgpu_core=error,wgpu_hal=error,naga=error";
+/// What a command logs.
+pub const COMMAND_LOGS: &str = "warn,wgpu_core=error,wgpu_hal=error,naga=error";
+
+/// Starts logging to standard error, as text or as JSON lines; `$RUST_LOG` says how much, else `level`.
+pub fn start_logs(level: &str, json: bool) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let is_terminal = std::io::stderr().is_terminal();
     // A second call, in tests, leaves the first one's subscriber.

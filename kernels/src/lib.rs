@@ -7,6 +7,7 @@ pub mod cpu;
 pub mod decoder;
 pub mod format;
 pub mod fx;
+pub mod gpu;
 pub mod reference;
 
 pub use format::Format;

@@ -41,6 +41,20 @@ struct Arguments {
     /// Longest answers, tokens
     #[arg(long, default_value_t = 24)]
     max_tokens: u32,
+    /// Kernels of the providers and the watcher: auto, cpu, gpu or reference
+    #[arg(long, default_value = "auto")]
+    backend: String,
+    /// The GPU whose name or driver contains this text
+    #[arg(long, default_value = "")]
+    adapter: String,
+}
+
+impl Arguments {
+    /// What a provider or a watcher is started with.
+    fn with<'a>(&'a self, args: &[&'a str]) -> Vec<&'a str> {
+        let common = ["--poll", "250", "--backend", &self.backend, "--adapter", &self.adapter];
+        [&common, args].concat()
+    }
 }
 
 /// The longest that any one thing may take.
@@ -76,7 +90,7 @@ impl Demo {
         let start = Instant::now();
         let (mut demo, mut watcher) = Self::set_up(args).await?;
         let keys = demo.net.keys.clone();
-        let honest_args = ["--poll", "250", "--max-requests", "1"];
+        let honest_args = args.with(&["--max-requests", "1"]);
         let mut honest = demo.net.provider("honest", &keys[2], &demo.model, &honest_args)?;
 
         story::chapter("An honest answer");
@@ -89,7 +103,7 @@ impl Demo {
 
         story::chapter("A dishonest one");
         let fault = args.fault.to_string();
-        let cheat_args = ["--poll", "250", "--max-requests", "1", "--fault", &fault];
+        let cheat_args = args.with(&["--max-requests", "1", "--fault", &fault]);
         let mut cheat = demo.net.provider("cheat", &keys[4], &demo.model, &cheat_args)?;
         let second = demo.request(&args.prompt, args.max_tokens)?;
         demo.until(second, "Claimed", &mut [&mut cheat, &mut watcher]).await?;
@@ -100,8 +114,7 @@ impl Demo {
         story::chapter("Settled");
         // Restarted with the same key and database, and without a limit, it takes the reopened request.
         honest.kill();
-        let args_again = ["--poll", "250"];
-        let mut honest = demo.net.provider("honest", &keys[2], &demo.model, &args_again)?;
+        let mut honest = demo.net.provider("honest", &keys[2], &demo.model, &args.with(&[]))?;
         demo.until(first, "Finalized", &mut [&mut honest, &mut watcher]).await?;
         let answer = demo.output(first)?;
         story::said("read from the contract", text(&answer));
@@ -144,7 +157,7 @@ impl Demo {
         let model = net.refute(&["model", "import", &file])?;
         let model = model["model_id"].as_str().context("an id")?.to_owned();
         story::line(&format!("model {model}"));
-        let watcher = net.watch("watcher", &net.keys[1], &model, &["--poll", "250"])?;
+        let watcher = net.watch("watcher", &net.keys[1], &model, &args.with(&[]))?;
         story::line("a watcher and two providers, each a process with its own key and database");
         let loaded = Arc::new(Model::open(&args.model, &|_, _| {})?);
         let deployment = Path::new(&args.out).join("home/deployments/31337.json");

@@ -155,7 +155,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 }
 
 fn run(args: &Run, json: bool) -> anyhow::Result<()> {
-    ui::start_logs(json);
+    ui::start_logs(ui::SERVICE_LOGS, json);
     ui::set_threads(args.backend.threads)?;
     let models: Vec<Model> = args.model.iter().map(|m| load(m)).collect::<Result<_, _>>()?;
     for model in &models {

@@ -79,6 +79,7 @@ struct Execution {
 impl Execution {
     /// Sets up the thread pool, loads the model and gives it its backend.
     fn load(&self) -> anyhow::Result<Arc<Model>> {
+        ui::start_logs(ui::COMMAND_LOGS, false);
         ui::set_threads(self.backend.threads)?;
         let model = load_model(&self.model)?;
         self.backend.attach(&model)?;

@@ -56,7 +56,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
-    refute_engine::ui::start_logs(json);
+    refute_engine::ui::start_logs(refute_engine::ui::SERVICE_LOGS, json);
     refute_engine::ui::set_threads(args.backend.threads)?;
     let models: Vec<Model> = args.model.iter().map(|m| load_model(m)).collect::<Result<_, _>>()?;
     for model in &models {
