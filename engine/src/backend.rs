@@ -5,8 +5,8 @@
 
 use crate::model::Model;
 use refute_kernels::backend::{Backend, BackendError};
+use refute_kernels::cpu::Cpu;
 use refute_kernels::gpu::{Adapter, Gpu};
-use refute_kernels::reference::Reference;
 use std::sync::Arc;
 
 /// Which kernels run a model.
@@ -76,7 +76,7 @@ impl Options {
 
 /// The CPU backend, on the process's thread pool.
 pub(crate) fn cpu(model: &Model) -> Result<Arc<dyn Backend>, BackendError> {
-    Ok(Arc::new(Reference::new(Arc::clone(model.decoder()))?))
+    Ok(Arc::new(Cpu::new(Arc::clone(model.decoder()), None)?))
 }
 
 fn gpu(model: &Model, adapter: &Adapter) -> Result<Arc<dyn Backend>, BackendError> {
