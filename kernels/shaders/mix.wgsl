@@ -1,13 +1,11 @@
-// Mix, first part, with Probs and Sum: a tile's share of the values of all positions, weighted by
-// their probabilities, and of the probabilities' sum.
+// Mix, first part, with Probs and Sum: what a tile of positions adds to the sum of the values, weighted
+// by their probabilities, and to the probabilities' sum.
 //
-// acc = Σ p · v · 2^b is exact, so any split of the positions gives the same bits. A term is below
-// 2^14 · 2^12 · 2^19 (b ≤ 19, because Fx has 31 bits and v 12). Here it is `high · 2^22 + low`: of 256
-// terms the low parts add up below 2^30 and the high ones below 2^31, so two 32-bit sums without a
-// carry hold a tile. Twins: reference/probs.rs, reference/sum.rs, reference/mix.rs.
+// acc = Σ p · v · 2^b is exact, so any split of the positions gives the same bits; terms.wgsl says how 32
+// bits hold a tile's share. Twins: reference/probs.rs, reference/sum.rs, reference/mix.rs.
 //
-// A workgroup has a tile of positions and four queries. First a lane has every 64th position, and
-// computes probabilities; then eight elements of all positions of a slice.
+// A workgroup has a tile and four queries. First a lane has four neighbouring positions, and
+// computes probabilities; then eight elements of all positions of its slice.
 //
 // Dispatch: x = ⌈positions / 256⌉, y = ⌈rows · (heads / kv) / 4⌉, z = kv.
 
@@ -23,8 +21,8 @@ struct Op {
 }
 
 @group(0) @binding(1) var<uniform> op: Op;
-/// (rows, heads, stride)
-@group(0) @binding(2) var<storage, read> scores: array<i32>;
+/// (rows, heads, stride / 4)
+@group(0) @binding(2) var<storage, read> scores: array<vec4<i32>>;
 /// (rows, heads, tiles)
 @group(0) @binding(3) var<storage, read> tile_max: array<i32>;
 /// (positions), see heads.wgsl
@@ -35,56 +33,68 @@ struct Op {
 @group(0) @binding(6) var<storage, read_write> accs: array<vec2<u32>>;
 
 const LANES: u32 = 64u;
-const LOW_BITS: u32 = 22u;
 
-var<workgroup> maxima: array<atomic<u32>, 4>; // Plus 2^30, so that 0 is the smallest.
-var<workgroup> tile_sums: array<atomic<u32>, 4>;
-var<workgroup> v_shifts: array<u32, 256>;
-var<workgroup> shared_quads: array<vec4<i32>, 256>; // The four queries' probabilities; then sums.
+/// Of the four queries; plus 2^30, so that 0 is the smallest.
+var<workgroup> maxima: array<atomic<u32>, 4>;
+/// (lane): the sum of each query's probabilities
+var<workgroup> lane_sums: array<vec4<u32>, LANES>;
+/// (position): the four queries' probabilities, the first with V's shift in its upper half. Then sums.
+var<workgroup> shared_quads: array<vec4<i32>, TILE>;
+/// Bit b: some position with a probability has the shift b.
+var<workgroup> shifts_seen: atomic<u32>;
 
-/// Sums of four elements, in two parts.
-struct Sums {
-    high: vec4<i32>,
-    low: vec4<i32>,
+/// The probabilities of query `i` at four positions.
+fn probs_of(i: u32, queries: Queries, position: u32) -> vec4<u32> {
+    let end = queries.ends[i];
+    if position >= end {
+        return vec4<u32>(0u);
+    }
+    let maximum = bitcast<i32>(atomicLoad(&maxima[i])) - SCORE_MAX;
+    let p = probs(scores[(queries.lines[i] * op.stride + position) / 4u], maximum);
+    let seen = vec4<u32>(position) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
+    return select(vec4<u32>(0u), p, seen);
 }
 
-fn add_terms(sums: Sums, products: vec4<i32>, shift: u32) -> Sums {
-    let low = (products << vec4<u32>(shift)) & vec4<i32>((1 << LOW_BITS) - 1);
-    return Sums(sums.high + (products >> vec4<u32>(LOW_BITS - shift)), sums.low + low);
+/// The probabilities of a position in units of `2^base`: 0 where V's shift isn't in the span.
+fn scaled(packed: vec4<i32>, base: u32) -> vec4<i32> {
+    let above = (bitcast<u32>(packed.x) >> 16u) - base; // Wraps where it is below.
+    let p = (packed & vec4<i32>(0xffff)) << vec4<u32>(min(above, SPAN));
+    return select(vec4<i32>(0), p, above < SPAN);
 }
 
-fn prob(score: i32, maximum: i32) -> u32 {
-    let d = score - maximum; // At least −2^31, at most 0.
-    let n = bitcast<u32>(-(d >> 16u));
-    let p = rshift_round32(exp2_q30(bitcast<u32>(d) << 16u), min(n + 16u, 31u));
-    return select(0u, p, n + 16u <= 31u);
+fn write_element(line: u32, tile: u32, element: u32, high: i32, low: i32) {
+    if element < op.len {
+        let acc = add64(shl64(from_i32(high), LOW_BITS), vec2<u32>(bitcast<u32>(low), 0u));
+        accs[(line * op.tiles + tile) * op.len + element] = acc;
+    }
 }
 
-/// Adds up what the lanes have of a query's elements; `lane / octets` is a lane's slice.
-fn reduce(line: u32, tile: u32, lane: u32, slices: u32, even: Sums, odd: Sums) {
+/// Adds up what the slices have of a query's elements, even ones and odd ones, and writes them.
+fn reduce(line: u32, tile: u32, lane: u32, high: array<vec4<i32>, 2>, low: array<vec4<i32>, 2>) {
+    workgroupBarrier();
+    shared_quads[lane * 4u] = high[0];
+    shared_quads[lane * 4u + 1u] = high[1];
+    shared_quads[lane * 4u + 2u] = low[0];
+    shared_quads[lane * 4u + 3u] = low[1];
+    workgroupBarrier();
     let octets = head_words(op.len) / 4u;
-    workgroupBarrier();
-    shared_quads[lane * 4u] = even.high;
-    shared_quads[lane * 4u + 1u] = even.low;
-    shared_quads[lane * 4u + 2u] = odd.high;
-    shared_quads[lane * 4u + 3u] = odd.low;
-    workgroupBarrier();
-    if lane >= octets * 2u {
+    let octet = lane / 2u;
+    let odd = lane % 2u;
+    if octet >= octets {
         return;
     }
-    var sums = Sums();
-    for (var slice = 0u; slice < slices; slice++) {
-        let at = (slice * octets + lane / 2u) * 4u + (lane & 1u) * 2u;
-        sums = Sums(sums.high + shared_quads[at], sums.low + shared_quads[at + 1u]);
+    var high_sum = vec4<i32>(0);
+    var low_sum = vec4<i32>(0);
+    for (var slice = 0u; slice < LANES / octets; slice++) {
+        let at = (slice * octets + octet) * 4u + odd;
+        high_sum += shared_quads[at];
+        low_sum += shared_quads[at + 2u];
     }
-    let base = (line * op.tiles + tile) * op.len;
-    for (var j = 0u; j < 4u; j++) {
-        let element = lane / 2u * 8u + 2u * j + (lane & 1u);
-        if element < op.len {
-            let low = vec2<u32>(bitcast<u32>(sums.low[j]), 0u);
-            accs[base + element] = add64(shl64(from_i32(sums.high[j]), LOW_BITS), low);
-        }
-    }
+    let first = octet * 8u + odd;
+    write_element(line, tile, first, high_sum.x, low_sum.x);
+    write_element(line, tile, first + 2u, high_sum.y, low_sum.y);
+    write_element(line, tile, first + 4u, high_sum.z, low_sum.z);
+    write_element(line, tile, first + 6u, high_sum.w, low_sum.w);
 }
 
 @compute @workgroup_size(LANES)
@@ -109,64 +119,69 @@ fn main(
     workgroupBarrier();
     let row_quads = heads_row_words(op.kv, op.len) / 4u;
     let word = shift_word(start, kv_head, op.kv, op.len);
-    var sums = vec4<u32>(0u);
-    for (var s = lane; s < end - start; s += LANES) {
-        v_shifts[s] = v[s * row_quads + word / 4u][word % 4u];
-        var p = vec4<u32>(0u);
-        for (var i = 0u; i < 4u; i++) {
-            if start + s < queries.ends[i] {
-                let maximum = bitcast<i32>(atomicLoad(&maxima[i])) - SCORE_MAX;
-                p[i] = prob(scores[queries.lines[i] * op.stride + start + s], maximum);
-            }
-        }
-        shared_quads[s] = bitcast<vec4<i32>>(p);
-        sums += p;
+    let position = start + lane * 4u;
+    let p0 = probs_of(0u, queries, position);
+    let p1 = probs_of(1u, queries, position);
+    let p2 = probs_of(2u, queries, position);
+    let p3 = probs_of(3u, queries, position);
+    var sum = vec4<u32>(0u);
+    var seen = 0u;
+    for (var j = 0u; j < 4u; j++) {
+        let s = min(lane * 4u + j, end - start - 1u);
+        let p = vec4<u32>(p0[j], p1[j], p2[j], p3[j]);
+        let shift = v[s * row_quads + word / 4u][word % 4u];
+        sum += p;
+        seen |= select(0u, 1u << shift, any(p != vec4<u32>(0u)));
+        shared_quads[lane * 4u + j] = bitcast<vec4<i32>>(p | vec4<u32>(shift << 16u, 0u, 0u, 0u));
     }
-    for (var i = 0u; i < 4u; i++) {
-        atomicAdd(&tile_sums[i], sums[i]);
-    }
+    lane_sums[lane] = sum;
+    atomicOr(&shifts_seen, seen);
     workgroupBarrier();
     if lane < 4u && start < queries.ends[lane] {
-        prob_sums[queries.lines[lane] * op.tiles + tile] = atomicLoad(&tile_sums[lane]);
+        var total = 0u;
+        for (var i = 0u; i < LANES; i++) {
+            total += lane_sums[i][lane];
+        }
+        prob_sums[queries.lines[lane] * op.tiles + tile] = total;
     }
     let octets = head_words(op.len) / 4u;
     let slices = LANES / octets;
     let slice = lane / octets;
-    let first = select(slice, TILE, slice >= slices); // Lanes that make no whole slice have no part.
+    // Positions come in pairs, for the loop's sake; lanes that make no whole slice have none.
+    let pairs = select(0u, (end - start + 1u) / 2u, slice < slices);
     let at = start * row_quads + kv_head * octets + lane % octets;
-    var even_0 = Sums();
-    var even_1 = Sums();
-    var even_2 = Sums();
-    var even_3 = Sums();
-    var odd_0 = Sums();
-    var odd_1 = Sums();
-    var odd_2 = Sums();
-    var odd_3 = Sums();
-    for (var s = first; s < end - start; s += slices) {
-        let words = v[at + s * row_quads];
-        let p = shared_quads[s];
-        let shift = v_shifts[s];
-        let even = low_halves(words);
-        let odd = high_halves(words);
-        even_0 = add_terms(even_0, p.x * even, shift);
-        even_1 = add_terms(even_1, p.y * even, shift);
-        even_2 = add_terms(even_2, p.z * even, shift);
-        even_3 = add_terms(even_3, p.w * even, shift);
-        odd_0 = add_terms(odd_0, p.x * odd, shift);
-        odd_1 = add_terms(odd_1, p.y * odd, shift);
-        odd_2 = add_terms(odd_2, p.z * odd, shift);
-        odd_3 = add_terms(odd_3, p.w * odd, shift);
+    var high = Terms();
+    var low = Terms();
+    var left = atomicLoad(&shifts_seen);
+    while left != 0u {
+        let base = firstTrailingBit(left);
+        left &= ~(((1u << SPAN) - 1u) << base);
+        for (var first = slice; first < pairs; first += RUN / 2u * slices) {
+            var run = Terms();
+            for (var i = first; i < min(first + RUN / 2u * slices, pairs); i += slices) {
+                // The last pair's second position may be behind the end: its probability is 0.
+                let next = min(2u * i + 1u, end - start - 1u);
+                let p0 = scaled(shared_quads[2u * i], base);
+                let p1 = scaled(shared_quads[2u * i + 1u], base);
+                run = add_position(run, p0, v[at + 2u * i * row_quads]);
+                run = add_position(run, p1, v[at + next * row_quads]);
+            }
+            high = add_high(high, run, base);
+            low = add_low(low, run, base);
+        }
     }
+    let h = high.by;
+    let l = low.by;
     if start < queries.ends.x {
-        reduce(queries.lines.x, tile, lane, slices, even_0, odd_0);
+        reduce(queries.lines.x, tile, lane, array(h[0], h[4]), array(l[0], l[4]));
     }
     if start < queries.ends.y {
-        reduce(queries.lines.y, tile, lane, slices, even_1, odd_1);
+        reduce(queries.lines.y, tile, lane, array(h[1], h[5]), array(l[1], l[5]));
     }
     if start < queries.ends.z {
-        reduce(queries.lines.z, tile, lane, slices, even_2, odd_2);
+        reduce(queries.lines.z, tile, lane, array(h[2], h[6]), array(l[2], l[6]));
     }
     if start < queries.ends.w {
-        reduce(queries.lines.w, tile, lane, slices, even_3, odd_3);
+        reduce(queries.lines.w, tile, lane, array(h[3], h[7]), array(l[3], l[7]));
     }
 }

@@ -60,7 +60,7 @@ fn main(
             z += prob_sums[(row * op.heads + head) * op.tiles + tile];
         }
         let c = 31u - countLeadingZeros(z); // The maximum's probability is 2^14, so z isn't 0.
-        reciprocals[head] = vec2<u32>(ratio(1u << c, z), c);
+        reciprocals[head] = vec2<u32>(ratio(1u << 30u, z << (30u - c)), c);
     }
     workgroupBarrier();
     let n = op.heads * op.len;

@@ -46,6 +46,18 @@ fn unit(x: vec4<i32>) -> vec2<u32> {
     return add64(add64(square(x.x), square(x.y)), add64(square(x.z), square(x.w)));
 }
 
+/// `min(⌊2^62 / root⌋, 2^31 − 1)`: the largest `r` of 31 bits with `r · root ≤ 2^62`, a bit at a time.
+fn reciprocal(root: u32) -> u32 {
+    var r = 0u;
+    for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {
+        let product = mul_u32(r | bit, root);
+        if product.y < 0x40000000u || (product.y == 0x40000000u && product.x == 0u) {
+            r |= bit;
+        }
+    }
+    return r;
+}
+
 /// `1/√(mean + eps)` as a mantissa `r < 2^31` and `h`: the value is `r · 2^(h − 50)`.
 fn rsqrt(acc: vec3<u32>) -> vec2<u32> {
     let sum = add96(acc, vec3<u32>(op.n >> 1u, 0u, 0u)); // Half up.
@@ -61,7 +73,7 @@ fn rsqrt(acc: vec3<u32>) -> vec2<u32> {
     let m = add64(mean, vec2<u32>(op.eps, 0u));
     let h = (64u - bitlen64(m)) >> 1u;
     let root = isqrt(shl64(m, 2u * h)); // Down. In [2^31, 2^32).
-    return vec2<u32>(min(ratio(0x80000000u, root), 0x7fffffffu), h); // Down.
+    return vec2<u32>(reciprocal(root), h); // Down.
 }
 
 fn normalize(r: u32, h: u32, x: i32, w: i32) -> i32 {

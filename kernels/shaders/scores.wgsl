@@ -5,7 +5,7 @@
 // because Fx has 31 bits, q 12 and k 11. The dot is exact in 32 bits (256 · 4095 · 2047 < 2^31), p below
 // 2^60, so any order gives the same bits. Twins: reference/scores.rs, reference/max.rs.
 //
-// A workgroup has a tile of positions and four queries, a lane four of the positions, 64 apart.
+// A workgroup has a tile of positions and four queries, a lane four neighbours of the positions.
 //
 // Dispatch: x = ⌈positions / 256⌉, y = ⌈rows · (heads / kv) / 4⌉, z = kv.
 
@@ -25,15 +25,17 @@ struct Op {
 @group(0) @binding(2) var<storage, read> q: array<u32>;
 /// (positions), see heads.wgsl
 @group(0) @binding(3) var<storage, read> k: array<vec4<u32>>;
-/// (rows, heads, stride)
-@group(0) @binding(4) var<storage, read_write> scores: array<i32>;
+/// (rows, heads, stride / 4)
+@group(0) @binding(4) var<storage, read_write> scores: array<vec4<i32>>;
 /// (rows, heads, tiles)
 @group(0) @binding(5) var<storage, read_write> tile_max: array<i32>;
 
 const LANES: u32 = 64u;
 
-var<workgroup> q_words: array<vec4<u32>, 128>; // Word i of the four queries.
-var<workgroup> maxima: array<atomic<u32>, 4>; // Plus 2^30, so that 0 is the smallest.
+/// Word `i` of the four queries.
+var<workgroup> q_words: array<vec4<u32>, 128>;
+/// (lane): the largest score of each query
+var<workgroup> lane_max: array<vec4<i32>, LANES>;
 
 /// Dots of each query (member) with each of a lane's positions (component).
 struct Dots {
@@ -57,28 +59,38 @@ fn add_word(dots: Dots, q: vec4<u32>, k: vec4<u32>) -> Dots {
     );
 }
 
-fn finalize(dot: i32, q_shift: u32, k_shift: u32) -> i32 {
-    let p = mul_i32(dot, bitcast<i32>(op.scale));
-    let e = 38 - i32(q_shift + k_shift);
-    let score = rshift_round64(shl64(p, u32(max(-e, 0))), u32(max(e, 0)));
-    return clamp(sat32(score), -SCORE_MAX, SCORE_MAX);
+/// Four scores, of which `(p >> e) + ((p >> (e − 1)) & 1)` is `(t >> 1) + (t & 1)` with
+/// `t = 4p >> (e + 1)`: so no e, not even −1, is a special case. `t` is clamped to 32 bits before.
+fn finalize(dots: vec4<i32>, q_shift: u32, k_shifts: vec4<u32>) -> vec4<i32> {
+    let scale = vec4<i32>(bitcast<i32>(op.scale));
+    let p = bitcast<vec4<u32>>(dots * scale);
+    let low = p << vec4<u32>(2u);
+    let high = (mulhi4(dots, scale) << vec4<u32>(2u)) | bitcast<vec4<i32>>(p >> vec4<u32>(30u));
+    let s = vec4<u32>(39u - q_shift) - k_shifts;
+    let r = s & vec4<u32>(31u);
+    let top = high >> r;
+    let both = (low >> r) | ((bitcast<vec4<u32>>(high) << vec4<u32>(1u)) << (vec4<u32>(31u) - r));
+    let far = s >= vec4<u32>(32u);
+    let value = select(bitcast<vec4<i32>>(both), top, far);
+    let fits = far | (top == value >> vec4<u32>(31u));
+    let t = select((high >> vec4<u32>(31u)) ^ vec4<i32>(0x7fffffff), value, fits);
+    let score = (t >> vec4<u32>(1u)) + (t & vec4<i32>(1));
+    return clamp(score, vec4<i32>(-SCORE_MAX), vec4<i32>(SCORE_MAX));
 }
 
-
-/// The scores of one query at a lane's positions.
-fn store(i: u32, queries: Queries, dots: vec4<i32>, positions: vec4<u32>, k_shifts: vec4<u32>) {
+/// Writes the scores of query `i` at four positions, and gives the largest.
+fn store(i: u32, queries: Queries, position: u32, dots: vec4<i32>, k_shifts: vec4<u32>) -> i32 {
     let line = queries.lines[i];
     let end = queries.ends[i];
-    let q_shift = q[shift_word(line / op.heads, line % op.heads, op.heads, op.len)];
-    var best = -SCORE_MAX;
-    for (var j = 0u; j < 4u; j++) {
-        if positions[j] < end {
-            let score = finalize(dots[j], q_shift, k_shifts[j]);
-            scores[line * op.stride + positions[j]] = score;
-            best = max(best, score);
-        }
+    if position >= end {
+        return -SCORE_MAX;
     }
-    atomicMax(&maxima[i], bitcast<u32>(best + SCORE_MAX));
+    let q_shift = q[shift_word(line / op.heads, line % op.heads, op.heads, op.len)];
+    let score = finalize(dots, q_shift, k_shifts);
+    scores[(line * op.stride + position) / 4u] = score;
+    let seen = vec4<u32>(position) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
+    let most = select(vec4<i32>(-SCORE_MAX), score, seen);
+    return max(max(most.x, most.y), max(most.z, most.w));
 }
 
 @compute @workgroup_size(LANES)
@@ -86,11 +98,11 @@ fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let tile = group.x;
+    let start = group.x * TILE;
     let kv_head = group.z;
     let queries = queries_of(kv_head, group.y);
     let end = last_end(queries);
-    if tile * TILE >= end {
+    if start >= end {
         return;
     }
     let words = head_words(op.len);
@@ -100,9 +112,10 @@ fn main(
         q_words[i] = vec4<u32>(q[q_rows.x + i], q[q_rows.y + i], q[q_rows.z + i], q[q_rows.w + i]);
     }
     workgroupBarrier();
-    let positions = vec4<u32>(tile * TILE + lane) + vec4<u32>(0u, 64u, 128u, 192u);
-    // Behind the end the last key is read again, and nothing stored.
-    let rows = min(positions, vec4<u32>(end - 1u)) * (heads_row_words(op.kv, op.len) / 4u);
+    let position = start + lane * 4u;
+    // Behind the end the last key is read again.
+    let positions = min(vec4<u32>(position) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(end - 1u));
+    let rows = positions * (heads_row_words(op.kv, op.len) / 4u);
     let at = rows + vec4<u32>(kv_head * words / 4u);
     var dots = Dots();
     for (var i = 0u; i < words / 4u; i++) {
@@ -115,17 +128,22 @@ fn main(
         dots = add_word(dots, q_words[4u * i + 2u], vec4<u32>(a.z, b.z, c.z, d.z));
         dots = add_word(dots, q_words[4u * i + 3u], vec4<u32>(a.w, b.w, c.w, d.w));
     }
-    let shift = shift_word(0u, kv_head, op.kv, op.len);
-    let s = rows + vec4<u32>(shift / 4u);
-    let c = shift % 4u;
+    let word = shift_word(0u, kv_head, op.kv, op.len);
+    let s = rows + vec4<u32>(word / 4u);
+    let c = word % 4u;
     let k_shifts = vec4<u32>(k[s.x][c], k[s.y][c], k[s.z][c], k[s.w][c]);
-    store(0u, queries, dots.x, positions, k_shifts);
-    store(1u, queries, dots.y, positions, k_shifts);
-    store(2u, queries, dots.z, positions, k_shifts);
-    store(3u, queries, dots.w, positions, k_shifts);
+    lane_max[lane] = vec4<i32>(
+        store(0u, queries, position, dots.x, k_shifts),
+        store(1u, queries, position, dots.y, k_shifts),
+        store(2u, queries, position, dots.z, k_shifts),
+        store(3u, queries, position, dots.w, k_shifts),
+    );
     workgroupBarrier();
-    if lane < 4u && tile * TILE < queries.ends[lane] {
-        let best = bitcast<i32>(atomicLoad(&maxima[lane])) - SCORE_MAX;
-        tile_max[queries.lines[lane] * op.tiles + tile] = best;
+    if lane < 4u && start < queries.ends[lane] {
+        var most = -SCORE_MAX;
+        for (var i = 0u; i < LANES; i++) {
+            most = max(most, lane_max[i][lane]);
+        }
+        tile_max[queries.lines[lane] * op.tiles + group.x] = most;
     }
 }

@@ -35,19 +35,20 @@ fn bitlen64(x: vec2<u32>) -> u32 {
     return 64u - select(countLeadingZeros(x.y), 32u + countLeadingZeros(x.x), x.y == 0u);
 }
 
-/// `⌊num · 2^31 / den⌋`, `num ≤ den`, `den > 0`: long division, a bit at a time.
+/// `⌊num · 2^31 / den⌋` for `num ≤ den`, `2^30 ≤ den ≤ 2^31`: three digits of ten bits, then one bit. A digit
+/// is guessed from the upper bits of `den`, of which at least 20 are left: right, or one too small.
 fn ratio(num: u32, den: u32) -> u32 {
+    let upper = (den >> 10u) + 1u;
     var quotient = 0u;
     var rest = num;
-    var carry = false; // Bit 32 of the rest, which stays below 2 · den.
-    for (var i = 0u; i < 32u; i++) {
-        let fits = carry || rest >= den;
-        quotient = (quotient << 1u) | u32(fits);
-        rest -= select(0u, den, fits);
-        carry = rest >= 0x80000000u;
-        rest <<= 1u;
+    for (var i = 0u; i < 3u; i++) {
+        let guess = rest / upper;
+        rest = (rest << 10u) - guess * den; // Modulo 2^32 what is below 2 · den.
+        let missing = u32(rest >= den);
+        rest -= missing * den;
+        quotient = (quotient << 10u) + guess + missing;
     }
-    return quotient;
+    return (quotient << 1u) | u32((rest << 1u) >= den);
 }
 
 /// The integer square root, rounded down, of `x ≥ 2^62`: the largest root whose square is at most

@@ -38,12 +38,15 @@ macro_rules! shader {
 
 const BATCH: &str = shader!("shared/batch.wgsl");
 const INT64: &str = shader!("shared/int64.wgsl");
+const INT64X4: &str = shader!("shared/int64x4.wgsl");
 const WIDE: &str = shader!("shared/wide.wgsl");
 const WEIGHTS: &str = shader!("shared/weights.wgsl");
 const ACTIVATIONS: &str = shader!("shared/activations.wgsl");
 const ROWS: &str = shader!("shared/rows.wgsl");
 const HEADS: &str = shader!("shared/heads.wgsl");
 const QUERIES: &str = shader!("shared/queries.wgsl");
+const PROBS: &str = shader!("shared/probs.wgsl");
+const TERMS: &str = shader!("shared/terms.wgsl");
 const QUANTIZE: &str = shader!("shared/quantize.wgsl");
 const QUANTIZE_ROW: &str = shader!("shared/quantize_row.wgsl");
 const SATURATED: &str = shader!("shared/saturated.wgsl");
@@ -99,8 +102,8 @@ impl Kernel {
             Self::Linear => linear_entry!("linear"),
             Self::LinearBatch => linear_entry!("linear_batch"),
             Self::Rope => entry!("rope", [BATCH, INT64, QUANTIZE, HEADS, SATURATED], 2 => 2),
-            Self::Scores => entry!("scores", [BATCH, INT64, HEADS, QUERIES], 2 => 2),
-            Self::Mix => entry!("mix", [BATCH, INT64, WIDE, HEADS, QUERIES], 3 => 2),
+            Self::Scores => entry!("scores", [BATCH, INT64, INT64X4, HEADS, QUERIES], 2 => 2),
+            Self::Mix => entry!("mix", [BATCH, INT64, HEADS, QUERIES, PROBS, TERMS], 3 => 2),
             Self::MixFinish => row_entry!("mix_finish", 2 => 5),
             Self::SwiGlu => row_entry!("swiglu", 1 => 5),
             Self::Sample => entry!("sample", [BATCH], 1 => 1),
