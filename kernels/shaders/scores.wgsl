@@ -87,8 +87,9 @@ fn store(i: u32, queries: Queries, position: u32, dots: vec4<i32>, k_shifts: vec
     }
     let q_shift = q[shift_word(line / op.heads, line % op.heads, op.heads, op.len)];
     let score = finalize(dots, q_shift, k_shifts);
-    scores[(line * op.stride + position) / 4u] = score;
+    let at = (line * op.stride + position) / 4u;
     let seen = vec4<u32>(position) + vec4<u32>(0u, 1u, 2u, 3u) < vec4<u32>(end);
+    scores[at] = select(scores[at], score, seen);
     let most = select(vec4<i32>(-SCORE_MAX), score, seen);
     return max(max(most.x, most.y), max(most.z, most.w));
 }
