@@ -11,7 +11,7 @@ override LANES: u32 = 64u;
 override SLICES: u32 = 16u;
 
 /// (LANES): each lane's sums
-var<workgroup> partial: array<Acc, LANES>;
+var<workgroup> lane_sums: array<Acc, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -29,12 +29,12 @@ fn main(
         acc = add_block(acc, load_blocks(w + b), q + b);
     }
     if SLICES > 1u {
-        partial[lane] = acc;
+        lane_sums[lane] = acc;
         workgroupBarrier();
     }
     if slice == 0u && row < op.rows && position < batch.count {
         for (var i = 1u; i < SLICES; i++) {
-            acc = add_acc(acc, partial[lane + i]);
+            acc = add_acc(acc, lane_sums[lane + i]);
         }
         finalize(acc, row, position);
     }
