@@ -1,8 +1,9 @@
 // Linear, decoding: one position, or a few, times a matrix. Formula, widths and twin:
 // shared/rows.wgsl.
 //
-// Every weight is read once, so many lanes should read: SLICES neighbours share four rows, each takes
-// every SLICES-th block, and their sums meet in workgroup memory. On a CPU one slice is quickest.
+// Every weight is read once, so many lanes should read: SLICES neighbours share four rows, each
+// takes every SLICES-th block, and their sums meet in workgroup memory. On a CPU one slice is
+// quickest.
 //
 // Dispatch: x = ⌈rows / (4 · LANES / SLICES)⌉, y = positions.
 

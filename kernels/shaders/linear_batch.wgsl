@@ -1,9 +1,9 @@
 // Linear, prefill: many positions times a matrix. Formula, widths and twin: shared/rows.wgsl.
 //
-// A lane computes 4 rows × 4 positions in registers: a block of weights is read and decoded once for
-// four positions, a block of activations read once for four rows. Larger tiles outgrow a GPU's
-// registers and a CPU's instruction cache. Neighbours share by the data cache: there is no workgroup
-// memory and no barrier.
+// A lane computes 4 rows × 4 positions in registers: a block of weights is read and decoded once
+// for four positions, a block of activations read once for four rows. Larger tiles outgrow a GPU's
+// registers and a CPU's instruction cache. Neighbours share by the data cache: there is no
+// workgroup memory and no barrier.
 //
 // Dispatch: x = ⌈rows / (4 · ROW_LANES)⌉, y = ⌈positions / (4 · POSITION_LANES)⌉.
 

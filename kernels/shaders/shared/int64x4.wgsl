@@ -7,7 +7,8 @@ struct Acc {
     high: vec4<u32>,
 }
 
-/// The high words of `a · b`, signed, from products of 16-bit halves; the lower halves are unsigned.
+/// The high words of `a · b`, signed, from products of 16-bit halves; the lower halves are
+/// unsigned.
 fn mulhi4(a: vec4<i32>, b: vec4<i32>) -> vec4<i32> {
     let mask = vec4<i32>(0xffff);
     let half = vec4<u32>(16u);

@@ -1,8 +1,8 @@
-// A block of weights times a block of activations: `Σ w·q` over 32 products, `w` as stored (0 to 15,
-// or −128 to 127), `|q| < 2^15`: below 2^28 in magnitude.
+// A block of weights times a block of activations: `Σ w·q` over 32 products, `w` as stored (0 to
+// 15, or −128 to 127), `|q| < 2^15`: below 2^28 in magnitude.
 
-/// Whether products are packed dot products of bytes, as GPUs have them, or plain ones of i32, which
-/// are twice as quick where the processor is a CPU.
+/// Whether products are packed dot products of bytes, as GPUs have them, or plain ones of i32,
+/// which are twice as quick where the processor is a CPU.
 override BYTES: bool = true;
 
 /// Weight `j` of a word.

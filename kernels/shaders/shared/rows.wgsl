@@ -1,9 +1,9 @@
 // Four rows of a matrix times a position: what linear.wgsl and linear_batch.wgsl share.
 //
-// `acc = Σ_blocks (D · Σ w·q + M · Σ q)`, `y = sat32(rshift_round(acc, 24 − min(s, 16)))`, then bias
-// and residual, each added with saturation. Widths: `Σ w·q` of a block 28 bits, `D` and `M` 32,
-// `acc` 64: the importer has proved of every row that it fits, so any order of summation, wrapping
-// included, gives the same bits. Twin: reference/linear.rs.
+// `acc = Σ_blocks (D · Σ w·q + M · Σ q)`, `y = sat32(rshift_round(acc, 24 − min(s, 16)))`, then
+// bias and residual, each added with saturation. Widths: `Σ w·q` of a block 28 bits, `D` and `M`
+// 32, `acc` 64: the importer has proved of every row that it fits, so any order of summation,
+// wrapping included, gives the same bits. Twin: reference/linear.rs.
 
 struct Op {
     /// Rows of this piece of the matrix, and of the whole: the stride of `y` and `residual`.

@@ -1,9 +1,10 @@
 // Reading blocks of 32 weights as they are in a GGUF file: Q8_0 (34 bytes), Q4_0 (18), Q4_1 (20).
 // Weight `i` of a block is `D · (w_i − offset) + M` in units of 2^-24, exactly; see format.rs.
 //
-// The kernel binds the matrix as `weights: array<vec4<u32>>`, its file bytes as little-endian words,
-// because one load of four words costs little more than a load of one. Blocks start at even bytes
-// and so anywhere in a vector. What is read beyond a block is in the same vector as its last byte.
+// The kernel binds the matrix as `weights: array<vec4<u32>>`, its file bytes as little-endian
+// words, because one load of four words costs little more than a load of one. Blocks start at even
+// bytes and so anywhere in a vector. What is read beyond a block is in the same vector as its last
+// byte.
 
 const Q8_0: u32 = 1u;
 const Q4_0: u32 = 2u;
@@ -23,7 +24,7 @@ fn weight_offset() -> i32 {
 }
 
 /// The exact value of an f16 (the low half of `bits`) in units of 2^-24:
-/// `σ · (e = 0 ? f : (1024 + f) << (e − 1))`. It fits for `e ≤ 21`, and the importer refuses others.
+/// `σ · (e = 0 ? f : (1024 + f) << (e − 1))`. It fits for `e ≤ 21`, which the importer demands.
 fn scale_f16(bits: u32) -> i32 {
     let exponent = (bits >> 10u) & 31u;
     let normal = min(exponent, 1u);

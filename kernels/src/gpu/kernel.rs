@@ -42,6 +42,7 @@ const INT64X4: &str = shader!("shared/int64x4.wgsl");
 const WIDE: &str = shader!("shared/wide.wgsl");
 const WEIGHTS: &str = shader!("shared/weights.wgsl");
 const ACTIVATIONS: &str = shader!("shared/activations.wgsl");
+const PRODUCTS: &str = shader!("shared/products.wgsl");
 const ROWS: &str = shader!("shared/rows.wgsl");
 const HEADS: &str = shader!("shared/heads.wgsl");
 const QUERIES: &str = shader!("shared/queries.wgsl");
@@ -65,7 +66,11 @@ macro_rules! entry {
 /// A linear.
 macro_rules! linear_entry {
     ($name:literal) => {
-        entry!($name, [BATCH, INT64, WEIGHTS, ACTIVATIONS, ROWS], 6 => 2)
+        entry!(
+            $name,
+            [BATCH, INT64, WEIGHTS, ACTIVATIONS, INT64X4, PRODUCTS, ROWS],
+            6 => 2
+        )
     };
 }
 

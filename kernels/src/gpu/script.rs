@@ -12,7 +12,7 @@ use std::sync::Arc;
 use wgpu::BufferUsages as Usage;
 
 /// Up to so many rows the kernel for few rows is quicker.
-const FEW_ROWS: u32 = 4;
+const FEW_ROWS: u32 = 3;
 /// Bits of a quantized row, and of q, K and V heads.
 const Q_BITS: u32 = 12;
 const K_BITS: u32 = 11;
