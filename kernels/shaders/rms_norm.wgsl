@@ -67,7 +67,7 @@ fn rsqrt(acc: vec3<u32>) -> vec2<u32> {
     for (var i = 4u; i > 0u; i--) {
         let word = select(sum.x, sum.y, i > 2u);
         rest = (rest << 16u) | select(word & 0xffffu, word >> 16u, (i & 1u) == 0u);
-        mean = vec2<u32>(mean.x << 16u | rest / op.n, mean.y << 16u | mean.x >> 16u);
+        mean = vec2<u32>((mean.x << 16u) | (rest / op.n), (mean.y << 16u) | (mean.x >> 16u));
         rest %= op.n;
     }
     let m = add64(mean, vec2<u32>(op.eps, 0u));

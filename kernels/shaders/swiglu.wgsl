@@ -39,7 +39,7 @@ fn sigmoid(gate: i32) -> u32 {
     let magnitude = bitcast<u32>(abs(gate));
     let z = add64(mul_u32(magnitude, LOG2_E), vec2<u32>(0u, magnitude)); // 44 fractional bits.
     let whole = z.y >> 12u;
-    let fraction = z.x >> 12u | z.y << 20u;
+    let fraction = (z.x >> 12u) | (z.y << 20u);
     // 2^-(whole + fraction) = 2^-n · 2^f with f in [0, 1).
     let n = whole + min(fraction, 1u);
     let e = select(0u, rshift_round32(exp2_q30(0u - fraction), min(n, 31u)), n <= 31u);
