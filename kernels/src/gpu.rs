@@ -5,7 +5,7 @@
 //! known cases of every kernel in the sizes of the model, and one that differs is refused by name.
 //!
 //! Read in this order: [`kernel`] (the sources and what they bind), [`adapter`] and [`device`] (what there is, opened, with its
-//! failures), [`case`] (one dispatch with its known answer).
+//! failures), [`case`] (one dispatch with its known answer), [`vectors`] (many of them), [`self_test`].
 
 pub mod adapter;
 mod buffers;
@@ -13,7 +13,9 @@ pub mod case;
 pub mod device;
 pub mod kernel;
 mod script;
+pub mod self_test;
 mod sequence;
+pub mod vectors;
 mod weights;
 
 pub use adapter::{Adapter, AdapterInfo};

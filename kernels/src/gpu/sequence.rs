@@ -4,6 +4,7 @@ use super::adapter::Adapter;
 use super::buffers::{Buffers, Plan, head_words};
 use super::device::Device;
 use super::script::{Dispatch, Rows as BatchRows, Script};
+use super::self_test;
 use super::weights::{DeviceWeights, Uploader, weight_bytes};
 use crate::backend::{Backend, BackendError, Batch, Head, Rows, Sequence};
 use crate::decoder::Decoder;
@@ -49,7 +50,12 @@ impl Gpu {
             let width = decoder.width;
             return Err(BackendError::Unsupported(format!("rows of {width} elements on a GPU")));
         }
+        if decoder.heads > 256 {
+            let heads = decoder.heads;
+            return Err(BackendError::Unsupported(format!("{heads} query heads on a GPU")));
+        }
         fits("the weights", weight_bytes(decoder), memory_bytes)?;
+        self_test::run(&device, decoder)?;
         let weights = Uploader::new(&device, binding_bytes_max).decoder(decoder)?;
         let decoder = Arc::clone(decoder);
         Ok(Self { device, decoder, weights, binding_bytes_max, memory_bytes })
@@ -114,6 +120,7 @@ impl Sequence for GpuSequence {
         self.gpu.decoder.check_tokens(self.plan.positions - self.len, tokens, head)?;
         let heads_from = tokens.len() - head.positions();
         let mut batch = Batch::default();
+        batch.carried.resize_with(2 * self.gpu.decoder.layers.len(), Rows::default);
         for (i, chunk) in tokens.chunks(self.plan.rows).enumerate() {
             let start = i * self.plan.rows;
             let from = heads_from.saturating_sub(start).min(chunk.len());
