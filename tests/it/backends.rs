@@ -206,8 +206,7 @@ fn the_cpu_finishes_what_a_lost_device_began() {
             model.set_backend(Arc::new(Failing { inner, calls: Arc::clone(&calls) }));
             let run = generate(&model, &prompt, 4, spec);
             assert_same(&expected, &run);
-            let lost = calls.load(Ordering::Relaxed) == 0 && run.backend != "gpu";
-            assert_eq!(lost, run.adapter.is_none());
+            assert!(run.backend == "gpu" || calls.load(Ordering::Relaxed) == 0);
             // Later runs start where the last one ended.
             assert_same(&expected, &generate(&model, &prompt, 4, spec));
         }

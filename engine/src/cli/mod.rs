@@ -2,6 +2,7 @@
 
 mod claims;
 mod deploy;
+mod devices;
 mod devnet;
 mod execute;
 mod models;
@@ -39,6 +40,7 @@ enum Command {
     Eval(execute::Eval),
     /// Re-check an answer: every token, and the trace root
     Verify(execute::Verify),
+    Devices(devices::Arguments),
     /// Run a test chain in this process, behind Ethereum JSON-RPC
     Devnet(devnet::Arguments),
     Deploy(deploy::Arguments),
@@ -57,6 +59,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(command) => execute::run(&command, cli.json),
         Command::Eval(command) => execute::eval(&command, cli.json),
         Command::Verify(command) => execute::verify(&command, cli.json),
+        Command::Devices(command) => devices::run(&command, cli.json),
         Command::Devnet(command) => devnet::run(&command, cli.json),
         Command::Deploy(command) => deploy::run(&command, cli.json),
         Command::Request(command) => request::run(&command, cli.json),

@@ -102,6 +102,11 @@ impl Device {
         self.tuning
     }
 
+    /// The device and its queue, for measurements beside the kernels.
+    pub fn raw(&self) -> (&wgpu::Device, &wgpu::Queue) {
+        (&self.device, &self.queue)
+    }
+
     /// Gives the device up, as a driver reset would: for tests.
     pub fn destroy(&self) {
         self.device.destroy();

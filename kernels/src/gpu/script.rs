@@ -8,6 +8,7 @@ use super::kernel::{Kernel, Variant};
 use super::weights::{DeviceLinear, DeviceNorm, DeviceWeights};
 use crate::backend::BackendError;
 use crate::decoder::Decoder;
+use std::ops::Range;
 use std::sync::Arc;
 use wgpu::BufferUsages as Usage;
 
@@ -56,9 +57,32 @@ impl Extent {
     }
 }
 
+/// What a dispatch moves and multiplies, at least.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    /// Bytes of weights: read once, however many rows.
+    pub(super) weight_bytes: u64,
+    /// Bytes and products of a row.
+    pub(super) row: (u64, u64),
+    /// Bytes of a position that is seen, and products of a row and a position that it sees.
+    pub(super) seen: (u64, u64),
+}
+
+impl Cost {
+    /// Bytes and products of a batch.
+    pub(super) fn of(&self, rows: Range<u32>, first: u32) -> (u64, u64) {
+        let count = u64::from(rows.end - rows.start);
+        let positions = u64::from(first + rows.end);
+        let pairs: u64 = rows.map(|row| u64::from(first + row) + 1).sum();
+        let bytes = self.weight_bytes + count * self.row.0 + positions * self.seen.0;
+        (bytes, count * self.row.1 + pairs * self.seen.1)
+    }
+}
+
 /// One dispatch.
 #[derive(Debug)]
 pub(super) struct Dispatch {
+    pub(super) kernel: Kernel,
     pipeline: Arc<Pipeline>,
     /// For batches of few rows, if that is another kernel.
     few: Option<(Arc<Pipeline>, [Extent; 3])>,
@@ -66,8 +90,7 @@ pub(super) struct Dispatch {
     grid: [Extent; 3],
     /// Only rows with a head; skipped if there is none.
     heads_only: bool,
-    /// Multiplications that one row takes, if it is a linear.
-    pub(super) products: u64,
+    pub(super) cost: Cost,
 }
 
 impl Dispatch {
@@ -75,9 +98,16 @@ impl Dispatch {
         if self.heads_only { batch.count - batch.heads_from } else { batch.count }
     }
 
-    /// Multiplications in this batch.
-    pub(super) fn work(&self, batch: Rows) -> u64 {
-        self.products * u64::from(self.rows(batch))
+    /// Bytes and products in this batch.
+    pub(super) fn work(&self, batch: Rows) -> (u64, u64) {
+        let start = if self.heads_only { batch.heads_from } else { 0 };
+        self.cost.of(start..batch.count, batch.first)
+    }
+
+    /// The kernel that such a batch runs.
+    pub(super) fn kernel_of(&self, batch: Rows) -> Kernel {
+        let is_few = self.few.is_some() && self.rows(batch) <= FEW_ROWS;
+        if is_few { Kernel::Linear } else { self.kernel }
     }
 
     /// Appends it to a pass.
@@ -145,9 +175,9 @@ impl<'a> Script<'a> {
         self.device.queue.write_buffer(&uniform, 0, bytes);
         let all = [&self.buffers.batch, &uniform].into_iter().chain(bound);
         let group = self.device.bind(&pipeline, all.map(|b| b.as_entire_binding()).collect());
-        let few = None;
-        let products = 0;
-        self.dispatches.push(Dispatch { pipeline, few, group, grid, heads_only, products });
+        let (few, cost) = (None, Cost::default());
+        let kernel = variant.kernel;
+        self.dispatches.push(Dispatch { kernel, pipeline, few, group, grid, heads_only, cost });
         let last = self.dispatches.len() - 1;
         Ok(&mut self.dispatches[last])
     }
@@ -159,7 +189,9 @@ impl<'a> Script<'a> {
         for chunk in &table.chunks {
             let op = [n, chunk.first_row, chunk.rows];
             let bound = vec![&b.tokens, &chunk.buffer, &b.x];
-            self.push(Kernel::Embed.of_format(table.format), &op, bound, A_ROW, false)?;
+            let bytes = table.format.row_bytes(n as usize) as u64 + 4 * u64::from(n);
+            let variant = Kernel::Embed.of_format(table.format);
+            self.push(variant, &op, bound, A_ROW, false)?.cost.row = (bytes, u64::from(n));
         }
         Ok(())
     }
@@ -194,7 +226,8 @@ impl<'a> Script<'a> {
         self.linear_to(&weights.output, None, &b.logits, true, true)?;
         let vocabulary = self.decoder.vocabulary as u32;
         let bound = vec![&b.logits, &b.samples];
-        self.push(Kernel::Sample.plain(), &[vocabulary], bound, A_ROW, true)?;
+        let row = (4 * u64::from(vocabulary), 0);
+        self.push(Kernel::Sample.plain(), &[vocabulary], bound, A_ROW, true)?.cost.row = row;
         Ok(())
     }
 
@@ -222,7 +255,10 @@ impl<'a> Script<'a> {
         let row = [&b.values, &b.sums, &b.shifts, &b.saturated];
         let bound = bound.into_iter().chain(row).collect();
         let variant = kernel.tuned(None, self.device.tuning());
-        self.push(variant, op, bound, A_ROW, heads_only)?;
+        // An Fx row in, one out, and the quantized one.
+        let n = if kernel == Kernel::MixFinish { op[0] * op[1] } else { op[0] };
+        let row = (10 * u64::from(n), 0);
+        self.push(variant, op, bound, A_ROW, heads_only)?.cost.row = row;
         Ok(())
     }
 
@@ -269,7 +305,12 @@ impl<'a> Script<'a> {
             };
             let dispatch = self.push(many, &op, bound, grid(Kernel::LinearBatch), heads_only)?;
             dispatch.few = Some((few, grid(Kernel::Linear)));
-            dispatch.products = u64::from(chunk.rows) * u64::from(matrix.cols);
+            let (rows, cols) = (u64::from(chunk.rows), u64::from(matrix.cols));
+            dispatch.cost = Cost {
+                weight_bytes: matrix.format.row_bytes(matrix.cols as usize) as u64 * rows,
+                row: (2 * cols + 4 * rows, rows * cols),
+                ..Cost::default()
+            };
         }
         Ok(())
     }
@@ -287,7 +328,8 @@ impl<'a> Script<'a> {
         let op = [heads, self.decoder.head_len as u32, rotated, bits, flags[0], flags[1]];
         let bound = vec![x, &self.weights.rope, out, &self.buffers.saturated];
         let grid = [Extent::Fixed(heads), Extent::Rows(1), Extent::Fixed(1)];
-        self.push(Kernel::Rope.plain(), &op, bound, grid, heads_only)?;
+        let n = u64::from(heads) * self.decoder.head_len as u64;
+        self.push(Kernel::Rope.plain(), &op, bound, grid, heads_only)?.cost.row = (6 * n, 2 * n);
         Ok(())
     }
 
@@ -306,10 +348,11 @@ impl<'a> Script<'a> {
         let grid = [Extent::Positions(TILE as u32), queries, Extent::Fixed(kv)];
         let op = [heads, kv, len, d.score_scale, stride, tiles, flag];
         let bound = vec![&b.q_heads, k, &b.scores, &b.maxima];
-        self.push(Kernel::Scores.plain(), &op, bound, grid, heads_only)?;
+        let seen = (2 * u64::from(kv * len), u64::from(heads * len));
+        self.push(Kernel::Scores.plain(), &op, bound, grid, heads_only)?.cost.seen = seen;
         let op = [heads, kv, len, stride, tiles, flag];
         let bound = vec![&b.scores, &b.maxima, v, &b.prob_sums, &b.mix_parts];
-        self.push(Kernel::Mix.plain(), &op, bound, grid, heads_only)?;
+        self.push(Kernel::Mix.plain(), &op, bound, grid, heads_only)?.cost.seen = seen;
         let bound = vec![&b.prob_sums, &b.mix_parts, &b.mix];
         self.push_row(Kernel::MixFinish, &[heads, len, tiles, flag], bound, heads_only)
     }

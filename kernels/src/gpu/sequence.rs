@@ -61,6 +61,11 @@ impl Gpu {
         Ok(Self { device, decoder, weights, binding_bytes_max, memory_bytes })
     }
 
+    /// What it runs.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
     /// The device.
     pub fn device(&self) -> &Device {
         &self.device
@@ -90,6 +95,13 @@ impl Backend for Gpu {
     }
 
     fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError> {
+        Ok(Box::new(self.start(positions)?))
+    }
+}
+
+impl Gpu {
+    /// An empty sequence.
+    pub(super) fn start(self: Arc<Self>, positions: usize) -> Result<GpuSequence, BackendError> {
         let decoder = &self.decoder;
         decoder.check_positions(positions)?;
         let plan = Plan::new(decoder, positions, self.binding_bytes_max)?;
@@ -98,16 +110,16 @@ impl Backend for Gpu {
         let buffers = Buffers::new(&self.device, decoder, &plan)?;
         let dispatches = Script::build(&self.device, decoder, &self.weights, (&buffers, &plan))?;
         self.device.check()?;
-        Ok(Box::new(GpuSequence { gpu: self, plan, buffers, dispatches, len: 0 }))
+        Ok(GpuSequence { gpu: self, plan, buffers, dispatches, len: 0 })
     }
 }
 
 /// A sequence in progress.
-struct GpuSequence {
-    gpu: Arc<Gpu>,
+pub(super) struct GpuSequence {
+    pub(super) gpu: Arc<Gpu>,
     plan: Plan,
-    buffers: Buffers,
-    dispatches: Vec<Dispatch>,
+    pub(super) buffers: Buffers,
+    pub(super) dispatches: Vec<Dispatch>,
     len: usize,
 }
 
@@ -187,7 +199,7 @@ impl GpuSequence {
         let mut rest = &self.dispatches[..];
         while !rest.is_empty() {
             let cut = rest.iter().position(|d| {
-                work += d.work(rows);
+                work += d.work(rows).1;
                 work >= SUBMISSION_PRODUCTS
             });
             let (now, later) = rest.split_at(cut.map_or(rest.len(), |i| i + 1));
