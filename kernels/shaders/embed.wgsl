@@ -1,10 +1,11 @@
 // Embed: one row of the embedding matrix as Fx: y_i = sat32(rshift_round(v_i, 12)).
 //
 // v_i is the weight in units of 2^-24, `D · w + M`: below 2^39 on the scales that the importer
-// accepts, so i64 is exact and nothing saturates. A map: there is no order. Twin: reference/embed.rs.
+// accepts, so i64 is exact and nothing saturates. A map: there is no order. Twin:
+// reference/embed.rs.
 //
-// A workgroup has a row, a lane every LANES-th quad. A big table is bound in pieces; tokens of other
-// pieces are left to other dispatches.
+// A workgroup has a row, a lane every LANES-th quad. A big table is bound in pieces; tokens of
+// other pieces are left to other dispatches.
 //
 // Dispatch: x = rows.
 

@@ -1,8 +1,8 @@
-// Mix, first part, with Probs and Sum: what a tile of positions adds to the sum of the values, weighted
-// by their probabilities, and to the probabilities' sum.
+// Mix, first part, with Probs and Sum: what a tile of positions adds to the sum of the values,
+// weighted by their probabilities, and to the probabilities' sum.
 //
-// acc = Σ p · v · 2^b is exact, so any split of the positions gives the same bits; terms.wgsl says how 32
-// bits hold a tile's share. Twins: reference/probs.rs, reference/sum.rs, reference/mix.rs.
+// acc = Σ p · v · 2^b is exact, so any split of the positions gives the same bits; terms.wgsl says
+// how 32 bits hold a tile's. Twins: reference/probs.rs, reference/sum.rs, reference/mix.rs.
 //
 // A workgroup has a tile and four queries. First a lane has four neighbouring positions, and
 // computes probabilities; then eight elements of all positions of its slice.
@@ -38,10 +38,8 @@ const LANES: u32 = 64u;
 var<workgroup> maxima: array<atomic<u32>, 4>;
 /// (lane): the sum of each query's probabilities
 var<workgroup> lane_sums: array<vec4<u32>, LANES>;
-/// (position): the four queries' probabilities, the first with V's shift in its upper half. Then sums.
+/// (position): the four queries' probabilities, V's shift above the first. Then sums of elements.
 var<workgroup> shared_quads: array<vec4<i32>, TILE>;
-/// Bit b: some position with a probability has the shift b.
-var<workgroup> shifts_seen: atomic<u32>;
 
 /// The probabilities of query `i` at four positions.
 fn probs_of(i: u32, queries: Queries, position: u32) -> vec4<u32> {
@@ -55,11 +53,23 @@ fn probs_of(i: u32, queries: Queries, position: u32) -> vec4<u32> {
     return select(vec4<u32>(0u), p, seen);
 }
 
-/// The probabilities of a position in units of `2^base`: 0 where V's shift isn't in the span.
-fn scaled(packed: vec4<i32>, base: u32) -> vec4<i32> {
-    let above = (bitcast<u32>(packed.x) >> 16u) - base; // Wraps where it is below.
-    let p = (packed & vec4<i32>(0xffff)) << vec4<u32>(min(above, SPAN));
-    return select(vec4<i32>(0), p, above < SPAN);
+/// Shares the probabilities at a lane's four positions, and V's shifts there.
+fn share_probs(queries: Queries, start: u32, count: u32, kv_head: u32, lane: u32) {
+    let first = lane * 4u;
+    let x = probs_of(0u, queries, start + first);
+    let y = probs_of(1u, queries, start + first);
+    let z = probs_of(2u, queries, start + first);
+    let w = probs_of(3u, queries, start + first);
+    lane_sums[lane] = vec4<u32>(
+        x.x + x.y + x.z + x.w, y.x + y.y + y.z + y.w, z.x + z.y + z.z + z.w, w.x + w.y + w.z + w.w,
+    );
+    for (var j = 0u; j < 4u; j++) {
+        let position = start + min(first + j, count - 1u);
+        let word = shift_word(position, kv_head, op.kv, op.len);
+        let shift = v[word / 4u][word % 4u];
+        let p = vec4<u32>(x[j] | (shift << 16u), y[j], z[j], w[j]);
+        shared_quads[first + j] = bitcast<vec4<i32>>(p);
+    }
 }
 
 fn write_element(line: u32, tile: u32, element: u32, high: i32, low: i32) {
@@ -117,25 +127,8 @@ fn main(
         }
     }
     workgroupBarrier();
-    let row_quads = heads_row_words(op.kv, op.len) / 4u;
-    let word = shift_word(start, kv_head, op.kv, op.len);
-    let position = start + lane * 4u;
-    let p0 = probs_of(0u, queries, position);
-    let p1 = probs_of(1u, queries, position);
-    let p2 = probs_of(2u, queries, position);
-    let p3 = probs_of(3u, queries, position);
-    var sum = vec4<u32>(0u);
-    var seen = 0u;
-    for (var j = 0u; j < 4u; j++) {
-        let s = min(lane * 4u + j, end - start - 1u);
-        let p = vec4<u32>(p0[j], p1[j], p2[j], p3[j]);
-        let shift = v[s * row_quads + word / 4u][word % 4u];
-        sum += p;
-        seen |= select(0u, 1u << shift, any(p != vec4<u32>(0u)));
-        shared_quads[lane * 4u + j] = bitcast<vec4<i32>>(p | vec4<u32>(shift << 16u, 0u, 0u, 0u));
-    }
-    lane_sums[lane] = sum;
-    atomicOr(&shifts_seen, seen);
+    let count = end - start;
+    share_probs(queries, start, count, kv_head, lane);
     workgroupBarrier();
     if lane < 4u && start < queries.ends[lane] {
         var total = 0u;
@@ -148,27 +141,21 @@ fn main(
     let slices = LANES / octets;
     let slice = lane / octets;
     // Positions come in pairs, for the loop's sake; lanes that make no whole slice have none.
-    let pairs = select(0u, (end - start + 1u) / 2u, slice < slices);
-    let at = start * row_quads + kv_head * octets + lane % octets;
+    let pairs = select(0u, (count + 1u) / 2u, slice < slices);
+    let row = heads_row_words(op.kv, op.len) / 4u;
+    let at = start * row + kv_head * octets + lane % octets;
     var high = Terms();
     var low = Terms();
-    var left = atomicLoad(&shifts_seen);
-    while left != 0u {
-        let base = firstTrailingBit(left);
-        left &= ~(((1u << SPAN) - 1u) << base);
-        for (var first = slice; first < pairs; first += RUN / 2u * slices) {
-            var run = Terms();
-            for (var i = first; i < min(first + RUN / 2u * slices, pairs); i += slices) {
-                // The last pair's second position may be behind the end: its probability is 0.
-                let next = min(2u * i + 1u, end - start - 1u);
-                let p0 = scaled(shared_quads[2u * i], base);
-                let p1 = scaled(shared_quads[2u * i + 1u], base);
-                run = add_position(run, p0, v[at + 2u * i * row_quads]);
-                run = add_position(run, p1, v[at + next * row_quads]);
-            }
-            high = add_high(high, run, base);
-            low = add_low(low, run, base);
-        }
+    for (var i = slice; i < pairs; i += slices) {
+        let s = 2u * i;
+        let a = shared_quads[s];
+        let b = shared_quads[s + 1u]; // Behind the end of an odd count: probabilities 0.
+        let ax = products(a & vec4<i32>(0xffff), v[at + s * row]);
+        let bx = products(b & vec4<i32>(0xffff), v[at + min(s + 1u, count - 1u) * row]);
+        let a_shift = bitcast<u32>(a.x) >> 16u;
+        let b_shift = bitcast<u32>(b.x) >> 16u;
+        high = add_high(add_high(high, ax, a_shift), bx, b_shift);
+        low = add_low(add_low(low, ax, a_shift), bx, b_shift);
     }
     let h = high.by;
     let l = low.by;

@@ -1,8 +1,8 @@
 // Mix, second part: the tiles' shares added up and divided by the probabilities' sum; and Quantize.
 //
 // With z = Σ p and c = bitlen(z) − 1, R = ⌊2^(31 + c) / z⌋ is a 31-bit reciprocal, one a head, and
-// y = sat32(rshift_round(acc · R, 31 + c)): acc 61 bits, the product 93. Exact sums: no order. Twins:
-// reference/mix.rs, reference/quantize.rs.
+// y = sat32(rshift_round(acc · R, 31 + c)): acc 61 bits, the product 93. Exact sums have no order.
+// Twins: reference/mix.rs, reference/quantize.rs.
 //
 // A workgroup has a row, a lane every LANES-th quad. At most 256 heads.
 //

@@ -46,7 +46,7 @@ fn unit(x: vec4<i32>) -> vec2<u32> {
     return add64(add64(square(x.x), square(x.y)), add64(square(x.z), square(x.w)));
 }
 
-/// `min(⌊2^62 / root⌋, 2^31 − 1)`: the largest `r` of 31 bits with `r · root ≤ 2^62`, a bit at a time.
+/// `min(⌊2^62 / root⌋, 2^31 − 1)`: the largest `r` of 31 bits with `r · root ≤ 2^62`, bit by bit.
 fn reciprocal(root: u32) -> u32 {
     var r = 0u;
     for (var bit = 0x40000000u; bit > 0u; bit >>= 1u) {

@@ -1,11 +1,11 @@
-// Rope: rotates pairs of a head's elements by an angle that grows with the position; and the head's
-// Quantize. y0 = sat32(rshift_round(x0 · cos − x1 · sin, 30)), y1 likewise with x0 · sin + x1 · cos.
+// Rope: rotates pairs of a head's elements by an angle that grows with the position; and the
+// head's Quantize. y0 = sat32(rshift_round(x0 · cos − x1 · sin, 30)), y1 with x0 · sin + x1 · cos.
 //
 // cos and sin are Q30, so the sums of two products are below 2^63. A map, then the OR of a head's
 // magnitudes: neither has an order. Twins: reference/rope.rs, reference/quantize.rs.
 //
-// A workgroup has a head, a lane every 32nd pair. Where nothing rotates (V) there is no Rope, and its
-// input is quantized.
+// A workgroup has a head, a lane every 32nd pair. Where nothing rotates (V) there is no Rope, and
+// its input is quantized.
 //
 // Dispatch: x = heads, y = rows.
 

@@ -2,8 +2,8 @@
 // and the maximum of each tile of positions, from which Mix takes Max.
 //
 // p = (Σ q·k) · c0, then by e = 38 − a − b bits to the right, clamped to ±2^30; a ≤ 19 and b ≤ 20,
-// because Fx has 31 bits, q 12 and k 11. The dot is exact in 32 bits (256 · 4095 · 2047 < 2^31), p below
-// 2^60, so any order gives the same bits. Twins: reference/scores.rs, reference/max.rs.
+// because Fx has 31 bits, q 12 and k 11. The dot is exact in 32 bits (256 · 4095 · 2047 < 2^31), p
+// below 2^60, so any order gives the same bits. Twins: reference/scores.rs, reference/max.rs.
 //
 // A workgroup has a tile of positions and four queries, a lane four neighbours of the positions.
 //

@@ -1,8 +1,8 @@
 // SwiGlu: gate · σ(gate) · up, σ the logistic function; and Quantize.
 //
-// 2^-z for z = |gate| · log2(e) in Q30 from the integer exp2, the quotient in Q31 (rounded down), and
-// one rounding of the triple product. Widths: z 64 bits, gate · σ 63, the product 94. A map: there is
-// no order. Twins: reference/swiglu.rs, reference/quantize.rs.
+// 2^-z for z = |gate| · log2(e) in Q30 from the integer exp2, the quotient in Q31 (rounded down),
+// and one rounding of the triple product. Widths: z 64 bits, gate · σ 63, the product 94. A map:
+// there is no order. Twins: reference/swiglu.rs, reference/quantize.rs.
 //
 // A workgroup has a row, a lane every LANES-th quad. The result takes the gate's place.
 //

@@ -1,6 +1,6 @@
-// Probs: 2^(score − max) with 14 fractional bits, for four scores at a time. `d = score − max` is split
-// into −N and a fraction; exp2 of the fraction in Q30 is shifted right by N + 16 with rounding. d fits
-// 32 bits, since scores are within ±2^30. Twin: reference/probs.rs.
+// Probs: 2^(score − max) with 14 fractional bits, for four scores at a time. `d = score − max` is
+// split into −N and a fraction; exp2 of the fraction in Q30 is shifted right by N + 16 with
+// rounding. d fits 32 bits, since scores are within ±2^30. Twin: reference/probs.rs.
 
 /// `mulhi(a, f · 2^16)` for `a < 2^30`, `f < 2^16`: here exp2 takes a fraction of 16 bits.
 fn mulhi_fraction(a: vec4<u32>, f: vec4<u32>) -> vec4<u32> {
@@ -25,5 +25,6 @@ fn probs(scores: vec4<i32>, maximum: i32) -> vec4<u32> {
     let e = exp2_fraction(bitcast<vec4<u32>>(d & vec4<i32>(0xffff)));
     // e is below 2^31: shifted by 31 it is 0 or 1 after rounding, by more it is 0.
     let t = e >> (min(shift, vec4<u32>(31u)) - vec4<u32>(1u));
-    return select(vec4<u32>(0u), (t >> vec4<u32>(1u)) + (t & vec4<u32>(1u)), shift < vec4<u32>(32u));
+    let p = (t >> vec4<u32>(1u)) + (t & vec4<u32>(1u));
+    return select(vec4<u32>(0u), p, shift < vec4<u32>(32u));
 }

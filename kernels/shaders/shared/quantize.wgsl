@@ -1,5 +1,7 @@
-// Quantize: with o = OR |x_i| and s = max(0, bitlen(o) − bits), q_i = clamp(rshift_round(x_i, s), ±(2^bits
-// − 1)). 32 bits hold everything, and OR is the same in any order. Twin: reference/quantize.rs.
+// Quantize: with o = OR |x_i| and s = max(0, bitlen(o) − bits),
+// q_i = clamp(rshift_round(x_i, s), ±(2^bits − 1)).
+//
+// 32 bits hold everything, and OR is the same in any order. Twin: reference/quantize.rs.
 
 /// What a quad adds to the OR.
 fn quad_magnitudes(x: vec4<i32>) -> u32 {

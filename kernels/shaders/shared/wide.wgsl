@@ -35,8 +35,8 @@ fn bitlen64(x: vec2<u32>) -> u32 {
     return 64u - select(countLeadingZeros(x.y), 32u + countLeadingZeros(x.x), x.y == 0u);
 }
 
-/// `⌊num · 2^31 / den⌋` for `num ≤ den`, `2^30 ≤ den ≤ 2^31`: three digits of ten bits, then one bit. A digit
-/// is guessed from the upper bits of `den`, of which at least 20 are left: right, or one too small.
+/// `⌊num · 2^31 / den⌋` for `num ≤ den`, `2^30 ≤ den ≤ 2^31`: three digits of ten bits, then one
+/// bit. A digit is guessed from the upper bits of `den`, at least 20: it is right, or one too small.
 fn ratio(num: u32, den: u32) -> u32 {
     let upper = (den >> 10u) + 1u;
     var quotient = 0u;
