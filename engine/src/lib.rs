@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod backend;
+pub mod bench;
 pub mod chain;
 pub mod chat;
 pub mod deploy;

@@ -143,10 +143,39 @@ impl Run {
             Some(spec) => Some(Fault::resolve(spec, model, prompt.len() as u32)?),
             None => None,
         };
+        let stops = &model.registration.params.stopIds;
+        let run = Self::generate_until(model, prompt, (max_output, stops), fault, on_block)?;
+        if let Some(fault) = &run.fault
+            && fault.block >= run.blocks()
+        {
+            return Err(FaultError::Block { block: fault.block, blocks: run.blocks() }.into());
+        }
+        Ok(run)
+    }
+
+    /// Generates so many tokens and stops at none: for measurements, not an answer that the contract takes.
+    ///
+    /// # Errors
+    /// Requests that the model can't take.
+    pub fn generate_exactly(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        output: u32,
+    ) -> Result<Self, RunError> {
+        check(model, prompt, output)?;
+        Self::generate_until(model, prompt, (output, &[]), None, &mut |_, _| true)
+    }
+
+    fn generate_until(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        (max_output, stops): (u32, &[u32]),
+        fault: Option<Fault>,
+        on_block: OnBlock<'_>,
+    ) -> Result<Self, RunError> {
         let room = prompt.len() + max_output as usize;
         let mut builder = Builder::new(model, fault.as_ref(), room)?;
         let mut output = build::known(&mut builder, prompt, 1, &|_| None, on_block)?;
-        let stops = &model.registration.params.stopIds;
         while let Some(last) = output.last().copied()
             && !stops.contains(&last)
             && (output.len() as u32) < max_output
@@ -157,13 +186,7 @@ impl Run {
             }
         }
         let samples = output.clone();
-        let run = Self::finish(builder, model, prompt, (output, samples), fault)?;
-        if let Some(fault) = &run.fault
-            && fault.block >= run.blocks()
-        {
-            return Err(FaultError::Block { block: fault.block, blocks: run.blocks() }.into());
-        }
-        Ok(run)
+        Self::finish(builder, model, prompt, (output, samples), fault)
     }
 
     /// Runs the model over a claim's tokens: all positions at once, as far as the backend can.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod bench;
 mod claims;
 mod deploy;
 mod devices;
@@ -40,6 +41,7 @@ enum Command {
     Eval(execute::Eval),
     /// Re-check an answer: every token, and the trace root
     Verify(execute::Verify),
+    Bench(bench::Arguments),
     Devices(devices::Arguments),
     /// Run a test chain in this process, behind Ethereum JSON-RPC
     Devnet(devnet::Arguments),
@@ -59,6 +61,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Run(command) => execute::run(&command, cli.json),
         Command::Eval(command) => execute::eval(&command, cli.json),
         Command::Verify(command) => execute::verify(&command, cli.json),
+        Command::Bench(command) => bench::run(&command, cli.json),
         Command::Devices(command) => devices::run(&command, cli.json),
         Command::Devnet(command) => devnet::run(&command, cli.json),
         Command::Deploy(command) => deploy::run(&command, cli.json),

@@ -1,0 +1,163 @@
+//! How fast a model runs here: with and without commitments, verified, and one block expanded.
+#![allow(clippy::float_arithmetic, reason = "rates are reports")]
+
+use crate::model::Model;
+use crate::trace::{self, Run, RunError};
+use refute_kernels::backend::{Backend, Head};
+use refute_kernels::reference::Reference;
+use serde::Serialize;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// What `refute bench` prints; rates are medians over the repeats.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// `cpu`, `gpu` or `reference`.
+    pub backend: String,
+    /// Instruction set or adapter.
+    pub adapter: Option<String>,
+    /// Threads of the pool.
+    pub threads: usize,
+    /// Tokens of the prompt.
+    pub prompt: usize,
+    /// Tokens generated.
+    pub r#gen: u32,
+    /// How often each was measured, one after the other.
+    pub repeats: usize,
+    /// The prompt, without commitments.
+    pub prefill_tokens_per_s: f64,
+    /// The prompt, committed to.
+    pub prefill_committed_tokens_per_s: f64,
+    /// Generation behind the prompt, without commitments.
+    pub decode_tokens_per_s: f64,
+    /// Generation behind the prompt, committed to.
+    pub decode_committed_tokens_per_s: f64,
+    /// Prompt and answer checked, as a watcher does.
+    pub verify_tokens_per_s: f64,
+    /// Positions that the hashing thread gets through.
+    pub hash_positions_per_s: f64,
+    /// One block with all its tensors and trees, for a dispute.
+    pub expand_ms: f64,
+    /// The most memory that the process held, bytes; where the system tells.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+/// Seconds of one repeat.
+#[derive(Default)]
+struct Times {
+    prefill: Vec<f64>,
+    decode: Vec<f64>,
+    prefill_committed: Vec<f64>,
+    decode_committed: Vec<f64>,
+    verify: Vec<f64>,
+    hash: Vec<f64>,
+    expand: Vec<f64>,
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Measures everything `repeats` times in turn. `progress` gets what is done and how much there is.
+///
+/// # Errors
+/// Sizes that the model can't take.
+pub fn measure(
+    model: &Arc<Model>,
+    (prompt, answer): (usize, u32),
+    repeats: usize,
+    progress: &dyn Fn(u64, u64),
+) -> Result<Report, RunError> {
+    let vocabulary = u64::from(model.config.vocabulary);
+    let token = |i: u64| ((i * 7919 + 13) % vocabulary) as u32;
+    let tokens: Vec<u32> = (0..prompt as u64).map(token).collect();
+    trace::check(model, &tokens, answer)?;
+    let backend: Arc<dyn Backend> = match model.backend() {
+        Some(backend) => backend,
+        None => Arc::new(Reference::new(Arc::clone(model.decoder()))?),
+    };
+    let mut times = Times::default();
+    for i in 0..repeats {
+        progress(i as u64, repeats as u64);
+        bare(&backend, &tokens, answer, &mut times)?;
+        committed(model, &tokens, answer, &mut times)?;
+    }
+    let positions = (prompt + answer as usize - 1) as f64;
+    let decoded = f64::from(answer.saturating_sub(1));
+    let rate = |count: f64, times: &mut [f64]| count / median(times).max(1e-9);
+    Ok(Report {
+        backend: backend.name().to_owned(),
+        adapter: backend.adapter(),
+        threads: rayon::current_num_threads(),
+        prompt,
+        r#gen: answer,
+        repeats,
+        prefill_tokens_per_s: rate(prompt as f64, &mut times.prefill),
+        prefill_committed_tokens_per_s: rate(prompt as f64, &mut times.prefill_committed),
+        decode_tokens_per_s: rate(decoded, &mut times.decode),
+        decode_committed_tokens_per_s: rate(decoded, &mut times.decode_committed),
+        verify_tokens_per_s: rate(positions, &mut times.verify),
+        hash_positions_per_s: rate(positions, &mut times.hash),
+        expand_ms: 1e3 * median(&mut times.expand),
+        peak_memory_bytes: peak_memory_bytes(),
+    })
+}
+
+/// Runs without commitments.
+fn bare(
+    backend: &Arc<dyn Backend>,
+    prompt: &[u32],
+    answer: u32,
+    times: &mut Times,
+) -> Result<(), RunError> {
+    let mut sequence = Arc::clone(backend).sequence(prompt.len() + answer as usize)?;
+    let start = Instant::now();
+    let mut token = 0;
+    for (i, chunk) in prompt.chunks(backend.batch().max(1)).enumerate() {
+        let is_last = i * backend.batch().max(1) + chunk.len() == prompt.len();
+        let head = if is_last { Head::Samples(1) } else { Head::None };
+        token = sequence.forward(chunk, head)?.samples.last().copied().unwrap_or(token);
+    }
+    times.prefill.push(start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    for _ in 1..answer {
+        token = sequence.forward(&[token], Head::Samples(1))?.samples[0];
+    }
+    times.decode.push(start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Runs with commitments, verifies, expands a block in the middle of the answer.
+fn committed(
+    model: &Arc<Model>,
+    prompt: &[u32],
+    answer: u32,
+    times: &mut Times,
+) -> Result<(), RunError> {
+    let timed = |f: &mut dyn FnMut() -> Result<Run, RunError>| {
+        let start = Instant::now();
+        f().map(|run| (run, start.elapsed()))
+    };
+    let (_, spent) = timed(&mut || Run::generate_exactly(model, prompt, 1))?;
+    times.prefill_committed.push(spent.as_secs_f64());
+    let (run, spent) = timed(&mut || Run::generate_exactly(model, prompt, answer))?;
+    // What the prompt doesn't take: generation, and the end of the hashing.
+    times.decode_committed.push(spent.saturating_sub(run.timing.prefill).as_secs_f64());
+    times.hash.push(run.timing.commit.as_secs_f64());
+    let mut all = |_, _| true;
+    let (_, spent) = timed(&mut || Run::replay(model, prompt, run.output(), None, &mut all))?;
+    times.verify.push(spent.as_secs_f64());
+    let start = Instant::now();
+    run.expand(run.blocks() - answer / 2 - 1)?;
+    times.expand.push(Duration::as_secs_f64(&start.elapsed()));
+    Ok(())
+}
+
+/// The most resident memory so far, from Linux's `/proc`.
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
