@@ -8,6 +8,7 @@ use refute_engine::model::Model;
 use refute_engine::trace::{Run, RunError};
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows, Sequence};
 use refute_kernels::reference::Reference;
+use refute_tests::real;
 use refute_tests::tiny::Shape;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -133,6 +134,33 @@ fn a_gpu_goes_on_behind_a_fault() {
 #[ignore = "needs an adapter: scripts/test.sh gpu"]
 fn a_gpu_evaluates_as_the_reference() {
     check_eval(Choice::Gpu);
+}
+
+/// The real model: `$REFUTE_GPU_PROMPT` tokens (256), and an eighth of them generated.
+fn check_real(choice: Choice) {
+    let (Some(plain), Some(backed)) = (real::model(), real::model()) else { return };
+    Options { backend: choice, ..Options::default() }.attach(&backed).expect("a backend");
+    let asked = std::env::var("REFUTE_GPU_PROMPT").ok().map(|n| n.parse().expect("a number"));
+    let len: u32 = asked.unwrap_or(256);
+    let prompt: Vec<u32> = (0..len).map(|i| (i * 7919 + 13) % plain.config.vocabulary).collect();
+    let expected = generate(&plain, &prompt, (len / 8).max(1), None);
+    let run = generate(&backed, &prompt, (len / 8).max(1), None);
+    let name = if choice == Choice::Gpu { "gpu" } else { "cpu" };
+    assert_eq!((run.backend, expected.backend), (name, "reference"));
+    assert_same(&expected, &run);
+    let again = Run::replay(&backed, &prompt, run.output(), None, &mut all).expect("a run");
+    assert_same(&expected, &again);
+}
+
+#[test]
+fn the_cpu_runs_the_real_model() {
+    check_real(Choice::Cpu);
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn a_gpu_runs_the_real_model() {
+    check_real(Choice::Gpu);
 }
 
 /// A device that is lost after so many calls.
