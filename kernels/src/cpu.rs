@@ -6,6 +6,7 @@
 //! `forward` goes through a batch in parts of [`BATCH`] positions, so memory is bounded whatever the length.
 
 mod activations;
+mod arena;
 mod attention;
 mod cache;
 mod elementwise;
@@ -71,7 +72,7 @@ impl Cpu {
         let budget = Budget::default();
         let size = Model::size(&decoder) + Workspace::size(&decoder);
         budget.check("the packed model", size)?;
-        let model = Model::new(decoder, &mut team);
+        let model = Model::new(decoder, &mut team)?;
         let workspace = Mutex::new(Workspace::new(model.decoder(), team));
         Ok(Self { isa, model, budget, threads, workspace })
     }

@@ -8,11 +8,18 @@ use super::simd::{Kernel, Simd};
 use crate::fx::{exp2, sat32};
 use crate::reference::rms_norm::rsqrt;
 
-/// Values at ±(2^31 − 1), in a slice of fewer than 2^32.
+/// Values at ±(2^31 − 1). There are hardly ever any, so the fast part only looks for one.
 #[inline(always)]
 pub(super) fn count_saturated(x: &[i32]) -> u64 {
-    let saturated = |x: &i32| u32::from(x.unsigned_abs() >= i32::MAX.unsigned_abs());
-    u64::from(x.iter().map(saturated).fold(0, u32::wrapping_add))
+    let peak = x.iter().fold(0, |peak: u32, y| peak.max(y.unsigned_abs()));
+    if peak < i32::MAX.unsigned_abs() { 0 } else { count(x) }
+}
+
+/// The exact number.
+#[cold]
+#[inline(never)]
+pub(super) fn count(x: &[i32]) -> u64 {
+    x.iter().filter(|y| y.unsigned_abs() >= i32::MAX.unsigned_abs()).count() as u64
 }
 
 /// `rshift_round` for `1 ≤ s < 64`.

@@ -28,8 +28,7 @@ impl Run<'_> {
         self.panels(output.panels(), output.cols, rows, &|panels, rows| {
             let mut tile = Tile::new(isa, x);
             let mut count = 0;
-            for row in rows.clone().step_by(TILE) {
-                let rows = row..rows.end.min(row + TILE);
+            for rows in x.by_group(rows) {
                 let mut best = [i64::MIN; TILE];
                 for panel in panels.clone() {
                     let columns = panel * PANEL..output.rows.min((panel + 1) * PANEL);

@@ -3,9 +3,9 @@
 //! The dot products of a block fit 32 bits (at most 32 · 128 · 2^15); each is widened once, by the product with its scale, into
 //! sums of 64 bits. The importer has proved that they are exact, in any order. `D · (w − 8)` starts the block's sum at `−8 Σ q`.
 
-use super::activations::Activations;
-use super::elementwise::count_saturated;
-use super::pack::{BLOCK, Bytes, Nibbles, NibblesAndMinima, PANEL, Packed, Packing};
+use super::activations::{Activations, Group, Pairs};
+use super::elementwise::count;
+use super::pack::{Bytes, Nibbles, NibblesAndMinima, PANEL, Packed, Packing};
 use super::simd::{Kernel, Line, Simd};
 use crate::Format;
 use crate::fx::sat32;
@@ -14,13 +14,13 @@ use std::ops::Range;
 /// Most rows of activations that one call takes.
 pub(super) const TILE: usize = 8;
 
-/// Blocks whose scales are decoded at once.
-const RUN: usize = 16;
+/// Lines that are fetched ahead when there is little to compute with each.
+const AHEAD: usize = 40;
 
 /// The exact sums of a panel's rows for up to [`TILE`] rows of activations.
 pub(super) type Sums = [[i64; PANEL]; TILE];
 
-/// Computes [`Sums`]; those beyond `rows` keep what they were.
+/// Computes [`Sums`] of consecutive rows of one group; those beyond `rows` keep what they were.
 pub(super) struct Accumulate<'a> {
     pub(super) matrix: &'a Packed,
     pub(super) panel: usize,
@@ -46,85 +46,105 @@ impl Kernel for Accumulate<'_> {
 
 impl Accumulate<'_> {
     #[inline(always)]
-    fn format<S: Simd, F: Packing>(mut self, simd: S) {
-        let mut done = 0;
-        while !self.rows.is_empty() {
-            let n = match self.rows.len() {
-                8.. if S::LARGE => self.part::<S, F, 8>(simd, done),
-                4.. => self.part::<S, F, 4>(simd, done),
-                2.. => self.part::<S, F, 2>(simd, done),
-                _ => self.part::<S, F, 1>(simd, done),
-            };
-            done += n;
-            self.rows.start += n;
-        }
-    }
-
-    /// The next `P` rows of activations; the sums go to `out[at..]`.
-    #[inline(always)]
-    fn part<S: Simd, F: Packing, const P: usize>(&mut self, simd: S, at: usize) -> usize {
+    fn format<S: Simd, F: Packing>(self, simd: S) {
         let panel = self.matrix.panel(self.panel);
-        let x = core::array::from_fn(|p| self.x.row(self.rows.start + p));
-        let out = &mut self.out[at..at + P];
-        if S::LARGE {
-            tile::<S, F, P, 2>(simd, panel, 0, x, out);
-        } else {
-            tile::<S, F, P, 1>(simd, panel, 0, x, out);
-            tile::<S, F, P, 1>(simd, panel, 1, x, out);
+        let (group, first) = self.x.place(self.rows.start);
+        let x = self.x.group(group);
+        let n = self.rows.len();
+        let mut at = 0;
+        while at < n {
+            let (first, out) = (first + at, &mut self.out[at..]);
+            at += match n - at {
+                8.. if S::LARGE => part::<S, F, 8>(simd, panel, x, first, out),
+                4.. => part::<S, F, 4>(simd, panel, x, first, out),
+                2.. => part::<S, F, 2>(simd, panel, x, first, out),
+                _ => part::<S, F, 1>(simd, panel, x, first, out),
+            };
         }
-        P
     }
 }
 
-/// `R` vectors of rows from vector `first` of the panel on, times `P` rows of activations.
+/// `P` rows of a group, from `first` on. Yields `P`.
+#[inline(always)]
+fn part<S: Simd, F: Packing, const P: usize>(
+    simd: S,
+    panel: &[Line],
+    x: Group<'_>,
+    first: usize,
+    out: &mut [[i64; PANEL]],
+) -> usize {
+    if S::LARGE {
+        tile::<S, F, P, 2>(simd, panel, 0, x, first, out);
+    } else {
+        tile::<S, F, P, 1>(simd, panel, 0, x, first, out);
+        tile::<S, F, P, 1>(simd, panel, 1, x, first, out);
+    }
+    P
+}
+
+/// `R` vectors of rows from vector `half` of the panel on, times `P` rows of activations.
 #[inline(always)]
 fn tile<S: Simd, F: Packing, const P: usize, const R: usize>(
     simd: S,
     panel: &[Line],
+    half: usize,
+    x: Group<'_>,
     first: usize,
-    x: [(&[[i32; BLOCK / 2]], &[i32]); P],
     out: &mut [[i64; PANEL]],
 ) {
-    let blocks = x[0].0.len();
-    let (scales, rest) = panel.split_at(blocks);
-    let (minima, weights) = rest.split_at(if F::MINIMA { blocks } else { 0 });
-    let weights = &weights[..blocks * F::LINES];
-    let x = x.map(|(x, sums)| (&x[..blocks], &sums[..blocks]));
     let mut wide = [[simd.wide_zero(); R]; P];
-    let mut d = [[Line::ZERO; 2]; RUN];
-    let mut m = [[Line::ZERO; 2]; RUN];
-    for start in (0..blocks).step_by(RUN) {
-        let run = start..blocks.min(start + RUN);
-        decode(&scales[run.clone()], &mut d);
-        if F::MINIMA {
-            decode(&minima[run.clone()], &mut m);
+    let x = x.pairs.chunks_exact(x.size).zip(x.sums.chunks_exact(x.size));
+    for (lines, (x, sums)) in panel.chunks_exact(F::LINES).zip(x) {
+        let weights = &lines[F::LINES - F::WEIGHTS..];
+        if P == 1 {
+            // The next panel follows, so this also reaches ahead of the panel's end.
+            simd.prefetch(lines, AHEAD);
         }
-        for (b, (d, m)) in run.zip(d.iter().zip(&m)) {
-            let weights = &weights[b * F::LINES..][..F::LINES];
-            let mut acc: [[S::V; R]; P] =
-                core::array::from_fn(|p| [simd.splat(x[p].1[b].wrapping_mul(-F::OFFSET)); R]);
-            let x_block: [&[i32; BLOCK / 2]; P] = core::array::from_fn(|p| &x[p].0[b]);
-            dots::<S, F, P, R>(simd, weights, first, x_block, &mut acc);
-            let scale: [S::H; R] = core::array::from_fn(|r| simd.halves(simd.load(&d[first + r])));
-            let minimum: [S::H; R] =
-                core::array::from_fn(|r| simd.halves(simd.load(&m[first + r])));
+        let (Some(x), Some(sums)) =
+            (x[first..].first_chunk::<P>(), sums[first..].first_chunk::<P>())
+        else {
+            return;
+        };
+        let mut acc = [[simd.splat(0); R]; P];
+        if F::OFFSET != 0 {
             for p in 0..P {
+                acc[p] = [simd.splat(sums[p].wrapping_mul(-F::OFFSET)); R];
+            }
+        }
+        dots::<S, F, P, R>(simd, weights, half, x, &mut acc);
+        let d = scales_of::<S, R>(simd, &lines[0], half);
+        for p in 0..P {
+            for r in 0..R {
+                wide[p][r] = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), d[r]);
+            }
+        }
+        if F::MINIMA {
+            let m = scales_of::<S, R>(simd, &lines[1], half);
+            for p in 0..P {
+                let sum = simd.splat_halves(sums[p]);
                 for r in 0..R {
-                    wide[p][r] = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), scale[r]);
-                    if F::MINIMA {
-                        let sum = simd.splat_halves(x[p].1[b]);
-                        wide[p][r] = simd.mul_add(wide[p][r], sum, minimum[r]);
-                    }
+                    wide[p][r] = simd.mul_add(wide[p][r], sum, m[r]);
                 }
             }
         }
     }
     for (wide, out) in wide.into_iter().zip(out) {
         let halves = out.as_chunks_mut::<16>().0;
-        for (wide, out) in wide.into_iter().zip(&mut halves[first..]) {
+        for (wide, out) in wide.into_iter().zip(&mut halves[half..]) {
             simd.wide_store(wide, out);
         }
     }
+}
+
+/// `R` vectors of a line of scales or minima.
+#[inline(always)]
+fn scales_of<S: Simd, const R: usize>(simd: S, line: &Line, half: usize) -> [S::H; R] {
+    let line: &[[u16; 16]; 2] = bytemuck::cast_ref(line);
+    let mut out = [simd.splat_halves(0); R];
+    for r in 0..R {
+        out[r] = simd.halves(simd.scales(&line[half + r]));
+    }
+    out
 }
 
 /// Adds the products of one block.
@@ -132,34 +152,41 @@ fn tile<S: Simd, F: Packing, const P: usize, const R: usize>(
 fn dots<S: Simd, F: Packing, const P: usize, const R: usize>(
     simd: S,
     weights: &[Line],
-    first: usize,
-    x: [&[i32; BLOCK / 2]; P],
+    half: usize,
+    x: &[Pairs; P],
     acc: &mut [[S::V; R]; P],
 ) {
-    if F::LINES == Bytes::LINES {
+    // Spelled out, because the compiler must not leave a loop here: vectors have to stay in registers.
+    if F::WEIGHTS == Bytes::WEIGHTS {
         for j in 0..8 {
-            let w: [[S::V; 2]; R] =
-                core::array::from_fn(|r| simd.bytes(simd.load(&weights[2 * j + first + r])));
-            for n in 0..2 {
-                step(simd, w.map(|w| w[n]), x, 2 * j + n, acc);
+            let mut w = [[simd.splat(0); R]; 2];
+            for r in 0..R {
+                [w[0][r], w[1][r]] = simd.bytes(simd.load(&weights[2 * j + half + r]));
             }
+            step(simd, w[0], x, 2 * j, acc);
+            step(simd, w[1], x, 2 * j + 1, acc);
         }
     } else {
         for j in 0..4 {
-            let w: [[S::V; 4]; R] =
-                core::array::from_fn(|r| simd.nibbles(simd.load(&weights[2 * j + first + r])));
-            for n in 0..4 {
-                step(simd, w.map(|w| w[n]), x, 4 * j + n, acc);
+            let mut w = [[simd.splat(0); R]; 4];
+            for r in 0..R {
+                [w[0][r], w[1][r], w[2][r], w[3][r]] =
+                    simd.nibbles(simd.load(&weights[2 * j + half + r]));
             }
+            step(simd, w[0], x, 4 * j, acc);
+            step(simd, w[1], x, 4 * j + 1, acc);
+            step(simd, w[2], x, 4 * j + 2, acc);
+            step(simd, w[3], x, 4 * j + 3, acc);
         }
     }
 }
 
+/// One pair of columns.
 #[inline(always)]
 fn step<S: Simd, const P: usize, const R: usize>(
     simd: S,
     w: [S::V; R],
-    x: [&[i32; BLOCK / 2]; P],
+    x: &[Pairs; P],
     pair: usize,
     acc: &mut [[S::V; R]; P],
 ) {
@@ -167,24 +194,6 @@ fn step<S: Simd, const P: usize, const R: usize>(
         let x = simd.splat(x[p][pair]);
         for r in 0..R {
             acc[p][r] = simd.dot(acc[p][r], w[r], x);
-        }
-    }
-}
-
-/// Scales or minima of some blocks: 32 `f16` become 32 `i32`. Scales are in range, as the importer has
-/// seen to; on others the bits are any.
-#[inline(always)]
-fn decode(lines: &[Line], out: &mut [[Line; 2]; RUN]) {
-    for (line, out) in lines.iter().zip(out) {
-        let line: &[u16; 32] = bytemuck::cast_ref(line);
-        let out: &mut [i32; 32] = bytemuck::cast_mut(out);
-        for (out, &bits) in out.iter_mut().zip(line) {
-            let bits = u32::from(bits);
-            let exponent = bits >> 10 & 31;
-            let normal = u32::from(exponent != 0);
-            let magnitude = (bits & 1023 | normal << 10).wrapping_shl(exponent - normal);
-            let sign = (bits >> 15).wrapping_neg();
-            *out = (magnitude ^ sign).wrapping_sub(sign) as i32;
         }
     }
 }
@@ -209,8 +218,9 @@ impl Kernel for Finish<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> u64 {
         let add = |a: i32, b: i32| sat32(i64::from(a) + i64::from(b));
-        let mut count = 0;
-        for ((sums, &shift), out) in self.sums.iter().zip(self.shifts).zip(self.out) {
+        let rows = self.shifts.len();
+        let mut peaks = [0; PANEL];
+        for ((sums, &shift), out) in self.sums.iter().zip(self.shifts).zip(&mut *self.out) {
             let shift = 24 - u32::from(shift.min(16));
             let mut values = [0; PANEL];
             for (y, &sum) in values.iter_mut().zip(sums) {
@@ -222,9 +232,12 @@ impl Kernel for Finish<'_> {
             if self.residual {
                 values.iter_mut().zip(&*out).for_each(|(y, &x)| *y = add(*y, x));
             }
+            for (peak, y) in peaks.iter_mut().zip(&values) {
+                *peak = y.unsigned_abs().max(*peak);
+            }
             *out = values;
-            count += count_saturated(&values);
         }
-        count
+        let saturated = peaks.iter().any(|&peak| peak >= i32::MAX.unsigned_abs());
+        if saturated { count(self.out[..rows].as_flattened()) } else { 0 }
     }
 }

@@ -38,13 +38,16 @@ impl Run<'_> {
         rows: Range<usize>,
         task: &(dyn Fn(Range<usize>, Range<usize>) + Sync),
     ) {
-        let parts = rows.len().div_ceil(ROWS);
+        // Parts end where groups of activations do.
+        let start = rows.start / TILE * TILE;
+        let parts = (rows.end - start).div_ceil(ROWS);
         let share = panels * parts / (4 * self.team.threads());
         let worthwhile = PRODUCTS / (PANEL * cols * rows.len().clamp(1, ROWS));
         let size = worthwhile.min(share).max(1);
         self.team.run(panels.div_ceil(size) * parts, &|_, i| {
-            let (panel, part) = (i / parts * size, rows.start + i % parts * ROWS);
-            task(panel..panels.min(panel + size), part..rows.end.min(part + ROWS));
+            let (panel, part) = (i / parts * size, start + i % parts * ROWS);
+            let rows = rows.start.max(part)..rows.end.min(part + ROWS);
+            task(panel..panels.min(panel + size), rows);
         });
     }
 
@@ -69,8 +72,7 @@ impl Run<'_> {
             for panel in panels {
                 let (matrix, out, panel) = find(&outputs, panel);
                 let columns = panel * PANEL..matrix.rows.min((panel + 1) * PANEL);
-                for row in rows.clone().step_by(TILE) {
-                    let rows = row..rows.end.min(row + TILE);
+                for rows in x.by_group(rows.clone()) {
                     let n = columns.len();
                     let part = |row: usize| {
                         let range = row * matrix.rows;
@@ -113,8 +115,7 @@ impl Run<'_> {
             let mut count = 0;
             for panel in panels {
                 let columns = panel * PANEL..gate.rows.min((panel + 1) * PANEL);
-                for row in rows.clone().step_by(TILE) {
-                    let rows = row..rows.end.min(row + TILE);
+                for rows in x.by_group(rows.clone()) {
                     count += gates.compute(gate, panel, rows.clone(), false);
                     count += ups.compute(up, panel, rows.clone(), false);
                     count += isa.run(SwiGlu {

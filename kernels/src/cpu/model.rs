@@ -1,7 +1,10 @@
 //! A decoder with its matrices packed.
 
-use super::pack::{Packed, pack};
-use super::team::{Parts, Team};
+use super::arena::Arena;
+use super::pack::{Packed, matrix_lines, pack};
+use super::simd::Line;
+use super::team::Team;
+use crate::backend::BackendError;
 use crate::decoder::{Decoder, Layer, Linear};
 use std::sync::Arc;
 
@@ -30,40 +33,48 @@ fn linears(layer: &Layer) -> [&Linear; 7] {
     [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down]
 }
 
+fn all_linears(decoder: &Decoder) -> impl Iterator<Item = &Linear> {
+    decoder.layers.iter().flat_map(linears).chain([&decoder.output])
+}
+
 impl Model {
+    /// Lines of all matrices.
+    fn lines(decoder: &Decoder) -> usize {
+        all_linears(decoder).map(|linear| matrix_lines(&linear.weights)).sum()
+    }
+
     /// Bytes that packing takes.
     pub(super) fn size(decoder: &Decoder) -> u64 {
-        let linears = decoder.layers.iter().flat_map(linears).chain([&decoder.output]);
-        linears.map(|linear| Packed::size(&linear.weights)).sum()
+        (Self::lines(decoder) * size_of::<Line>()) as u64
     }
 
     /// Packs a checked decoder.
-    pub(super) fn new(decoder: Arc<Decoder>, team: &mut Team) -> Self {
+    pub(super) fn new(decoder: Arc<Decoder>, team: &mut Team) -> Result<Self, BackendError> {
+        let mut arena = Arena::new("the packed model", Self::lines(&decoder))?;
+        let mut rest = arena.lines_mut();
+        for linear in all_linears(&decoder) {
+            let (lines, after) = rest.split_at_mut(matrix_lines(&linear.weights));
+            pack(&linear.weights, lines, team);
+            rest = after;
+        }
+        let arena = Arc::new(arena);
+        let mut end = 0;
+        let mut packed = |linear: &Linear| {
+            let start = end;
+            end += matrix_lines(&linear.weights);
+            Packed::new(linear, arena.clone(), start)
+        };
         let layers = decoder.layers.iter().map(|layer| {
             let [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down] =
-                linears(layer).map(|linear| packed(linear, team));
+                linears(layer).map(&mut packed);
             PackedLayer { attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down }
         });
         let layers = layers.collect();
-        let output = packed(&decoder.output, team);
-        Self { decoder, layers, output }
+        let output = packed(&decoder.output);
+        Ok(Self { decoder, layers, output })
     }
 
     pub(super) fn decoder(&self) -> &Decoder {
         &self.decoder
     }
-}
-
-fn packed(linear: &Linear, team: &mut Team) -> Packed {
-    let mut packed = Packed::new(linear);
-    let panels = packed.panels();
-    let (panel_lines, lines) = packed.panels_mut();
-    let lines = Parts::new(lines);
-    team.run(panels, &|_, panel| {
-        // SAFETY: every task has a panel of its own.
-        #[expect(unsafe_code, reason = "parts that tasks write")]
-        let lines = unsafe { lines.part(panel * panel_lines..(panel + 1) * panel_lines) };
-        pack(&linear.weights, panel, lines);
-    });
-    packed
 }

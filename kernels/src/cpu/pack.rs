@@ -1,18 +1,22 @@
 //! Matrices in the order in which the kernels read them, at the size of the file.
 //!
-//! A panel is 32 rows, the last one filled up with zeros. It holds, line after line of 64 bytes:
+//! A panel is 32 rows, the last one filled up with zeros. For each block of 32 columns it holds, in lines of 64 bytes:
 //!
-//! - a line of scales for each block of 32 columns: 32 `f16` as in the file; then, in `Q4_1`, as many of minima;
-//! - for each block eight lines (four bits) or sixteen (eight bits) of weights, those of the panel's first 16 rows and of its
-//!   other 16 in turn.
+//! - a line of scales, 32 `f16` as in the file; then, in `Q4_1`, a line of minima;
+//! - eight lines (four bits) or sixteen (eight bits) of weights, those of the panel's first 16 rows and of its other 16 in turn.
+//!
+//! So a matrix is read from its first to its last byte.
 //!
 //! Sixteen rows lie in the sixteen lanes of a vector, in [`lane`]'s order, because the widening product takes the even lanes
 //! first. A lane is a pair of 16 bits: for each of a pair of columns, 4 nibbles or 2 bytes that belong to as many
 //! consecutive pairs, the first one lowest. So a shift and a mask make pairs of 16-bit weights.
 
+use super::arena::Arena;
 use super::simd::Line;
+use super::team::{Parts, Team};
 use crate::Format;
 use crate::decoder::{Linear, Matrix};
+use std::sync::Arc;
 
 /// Rows of a panel.
 pub(super) const PANEL: usize = 32;
@@ -27,9 +31,11 @@ pub(super) const fn lane(i: usize) -> usize {
 /// What an instruction set has to know about a format at compile time.
 pub(super) trait Packing {
     /// Lines of weights in a block of a panel.
-    const LINES: usize;
+    const WEIGHTS: usize;
     /// Whether there are minima.
     const MINIMA: bool;
+    /// Lines of a block of a panel.
+    const LINES: usize = 1 + Self::MINIMA as usize + Self::WEIGHTS;
     /// What is subtracted from each stored weight.
     const OFFSET: i32;
 }
@@ -42,19 +48,19 @@ pub(super) struct Nibbles;
 pub(super) struct NibblesAndMinima;
 
 impl Packing for Bytes {
-    const LINES: usize = 16;
+    const WEIGHTS: usize = 16;
     const MINIMA: bool = false;
     const OFFSET: i32 = 0;
 }
 
 impl Packing for Nibbles {
-    const LINES: usize = 8;
+    const WEIGHTS: usize = 8;
     const MINIMA: bool = false;
     const OFFSET: i32 = 8;
 }
 
 impl Packing for NibblesAndMinima {
-    const LINES: usize = 8;
+    const WEIGHTS: usize = 8;
     const MINIMA: bool = true;
     const OFFSET: i32 = 0;
 }
@@ -66,38 +72,38 @@ pub(super) struct Packed {
     pub(super) rows: usize,
     pub(super) cols: usize,
     bias: Option<Vec<[i32; PANEL]>>,
-    lines: Vec<Line>,
+    arena: Arc<Arena>,
+    /// Its lines in the arena.
+    start: usize,
+}
+
+/// Lines of a panel.
+const fn panel_lines(format: Format, cols: usize) -> usize {
+    let lines = match format {
+        Format::I32 => 0,
+        Format::Q8_0 => Bytes::LINES,
+        Format::Q4_0 => Nibbles::LINES,
+        Format::Q4_1 => NibblesAndMinima::LINES,
+    };
+    cols / BLOCK * lines
+}
+
+/// Lines that a matrix takes.
+pub(super) fn matrix_lines(matrix: &Matrix) -> usize {
+    panel_lines(matrix.format, matrix.cols) * matrix.rows.div_ceil(PANEL)
 }
 
 impl Packed {
-    /// Lines of a panel.
-    const fn panel_lines(format: Format, cols: usize) -> usize {
-        let lines = match format {
-            Format::I32 => 0,
-            Format::Q8_0 => 1 + Bytes::LINES,
-            Format::Q4_0 => 1 + Nibbles::LINES,
-            Format::Q4_1 => 2 + NibblesAndMinima::LINES,
-        };
-        cols / BLOCK * lines
-    }
-
-    /// Bytes that a matrix takes.
-    pub(super) fn size(matrix: &Matrix) -> u64 {
-        let lines = Self::panel_lines(matrix.format, matrix.cols) * matrix.rows.div_ceil(PANEL);
-        (lines * size_of::<Line>()) as u64
-    }
-
-    /// A matrix with nothing in it yet; `pack` fills the panels.
-    pub(super) fn new(linear: &Linear) -> Self {
+    /// The matrix that [`pack`] has written to lines `start..` of `arena`.
+    pub(super) fn new(linear: &Linear, arena: Arc<Arena>, start: usize) -> Self {
         let Matrix { format, rows, cols, .. } = linear.weights;
-        let lines = Self::panel_lines(format, cols) * rows.div_ceil(PANEL);
         let fill = |part: &[i32]| {
             let mut bias = [0; PANEL];
             bias[..part.len()].copy_from_slice(part);
             bias
         };
         let bias = linear.bias.as_ref().map(|bias| bias.chunks(PANEL).map(fill).collect());
-        Self { format, rows, cols, bias, lines: vec![Line::ZERO; lines] }
+        Self { format, rows, cols, bias, arena, start }
     }
 
     /// Biases of a panel's rows.
@@ -111,50 +117,48 @@ impl Packed {
 
     /// The lines of a panel.
     pub(super) fn panel(&self, panel: usize) -> &[Line] {
-        let lines = Self::panel_lines(self.format, self.cols);
-        &self.lines[panel * lines..][..lines]
-    }
-
-    /// All panels, to be packed one by one.
-    pub(super) fn panels_mut(&mut self) -> (usize, &mut [Line]) {
-        (Self::panel_lines(self.format, self.cols), &mut self.lines)
+        let lines = panel_lines(self.format, self.cols);
+        &self.arena.lines()[self.start + panel * lines..][..lines]
     }
 }
 
-/// Writes one panel of zeros.
-pub(super) fn pack(matrix: &Matrix, panel: usize, lines: &mut [Line]) {
+/// Packs a matrix into lines of zeros.
+pub(super) fn pack(matrix: &Matrix, lines: &mut [Line], team: &mut Team) {
+    let len = panel_lines(matrix.format, matrix.cols);
+    let lines = Parts::new(lines);
+    team.run(matrix.rows.div_ceil(PANEL), &|_, panel| {
+        // SAFETY: every task has a panel of its own.
+        #[expect(unsafe_code, reason = "parts that tasks write")]
+        let lines = unsafe { lines.part(panel * len..(panel + 1) * len) };
+        pack_panel(matrix, panel, lines);
+    });
+}
+
+/// Packs one panel.
+fn pack_panel(matrix: &Matrix, panel: usize, lines: &mut [Line]) {
     let rows = panel * PANEL..matrix.rows.min((panel + 1) * PANEL);
-    let blocks = matrix.cols / BLOCK;
-    let (row_bytes, block_bytes) =
-        (matrix.format.row_bytes(matrix.cols), matrix.format.block_bytes());
-    let minima = usize::from(matrix.format == Format::Q4_1);
-    let (scales, weights) = lines.split_at_mut(blocks * (1 + minima));
+    let format = matrix.format;
     let bytes = matrix.rows(rows);
-    for (r, row) in bytes.chunks_exact(row_bytes).enumerate() {
+    for (r, row) in bytes.chunks_exact(format.row_bytes(matrix.cols)).enumerate() {
         // Where this row's lane is in a line of 32 scales, and in its line of weights.
         let (half, lane) = (r / 16, lane(r % 16));
-        for (b, block) in row.chunks_exact(block_bytes).enumerate() {
-            let mut values = block;
-            for kind in 0..=minima {
-                let (scale, rest) = values.split_at(2);
-                let line = &mut scales[kind * blocks + b];
-                let line: &mut [u16; 32] = bytemuck::cast_mut(line);
+        let lines = lines.chunks_exact_mut(panel_lines(format, BLOCK));
+        for (mut block, mut lines) in row.chunks_exact(format.block_bytes()).zip(lines) {
+            for _ in 0..1 + usize::from(format == Format::Q4_1) {
+                let (scale, values) = block.split_at(2);
+                let (line, weights) = lines.split_at_mut(1);
+                let line: &mut [u16; 32] = bytemuck::cast_mut(&mut line[0]);
                 line[half * 16 + lane] = u16::from_le_bytes([scale[0], scale[1]]);
-                values = rest;
+                (block, lines) = (values, weights);
             }
-            match values.as_array::<16>() {
-                Some(values) => {
-                    let weights = &mut weights[b * 8..][..8];
-                    for (line, word) in weights.chunks_exact_mut(2).zip(nibbles(values)) {
-                        line[half].0[lane] = word;
-                    }
+            let lines = lines.chunks_exact_mut(2);
+            if let Some(values) = block.as_array::<16>() {
+                for (line, word) in lines.zip(nibbles(values)) {
+                    line[half].0[lane] = word;
                 }
-                None => {
-                    let weights = &mut weights[b * 16..][..16];
-                    let words = values.as_chunks().0.iter().map(|quad| bytes_of_pairs(*quad));
-                    for (line, word) in weights.chunks_exact_mut(2).zip(words) {
-                        line[half].0[lane] = word;
-                    }
+            } else {
+                for (line, &quad) in lines.zip(block.as_chunks().0) {
+                    line[half].0[lane] = bytes_of_pairs(quad);
                 }
             }
         }

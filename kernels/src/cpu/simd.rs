@@ -35,12 +35,21 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// Whether the registers hold two `V` for each of eight rows of activations; else one for each of four.
     const LARGE: bool;
 
+    /// Asks for as many lines, `ahead` lines further on, to be brought into the cache. They may lie outside of any memory.
+    fn prefetch(self, lines: &[Line], ahead: usize) {
+        let _ = (lines, ahead);
+    }
+
     fn load(self, line: &Line) -> Self::V;
     fn store(self, v: Self::V, line: &mut Line);
     fn splat(self, x: i32) -> Self::V;
 
     /// `acc + w_lo · x_lo + w_hi · x_hi` in each lane, modulo 2^32.
     fn dot(self, acc: Self::V, w: Self::V, x: Self::V) -> Self::V;
+
+    /// Sixteen `f16` in units of 2^-24, one for each lane. They are below 128 in magnitude, as the importer has seen to; of
+    /// others the bits are any.
+    fn scales(self, bits: &[u16; 16]) -> Self::V;
 
     /// The four nibbles of each 16-bit half, lowest first.
     fn nibbles(self, v: Self::V) -> [Self::V; 4];

@@ -63,6 +63,25 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn scales(self, bits: &[u16; 16]) -> [__m256i; 2] {
+        // SAFETY: see above.
+        let one = |bits: &[u16; 8]| unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(bits.as_ptr().cast()));
+            let exponent = _mm256_and_si256(_mm256_srli_epi32::<10>(bits), _mm256_set1_epi32(31));
+            // All ones, or zero.
+            let normal = _mm256_cmpgt_epi32(exponent, _mm256_setzero_si256());
+            let fraction = _mm256_and_si256(bits, _mm256_set1_epi32(1023));
+            let hidden = _mm256_and_si256(normal, _mm256_set1_epi32(1024));
+            let shift = _mm256_add_epi32(exponent, normal);
+            let magnitude = _mm256_sllv_epi32(_mm256_or_si256(fraction, hidden), shift);
+            let sign = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(bits));
+            _mm256_sub_epi32(_mm256_xor_si256(magnitude, sign), sign)
+        };
+        let halves = bits.as_chunks::<8>().0;
+        [one(&halves[0]), one(&halves[1])]
+    }
+
+    #[inline(always)]
     fn nibbles(self, v: [__m256i; 2]) -> [[__m256i; 2]; 4] {
         // SAFETY: see above.
         unsafe {

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "vector instructions")]
 
 use super::{Kernel, Line, Simd};
+use core::arch::asm;
 use core::arch::x86_64::*;
 
 /// Proof that the machine has AVX-512 F, BW, DQ, VL and VNNI.
@@ -28,6 +29,24 @@ impl Avx512 {
     }
 }
 
+/// The dot product as one instruction. Not the intrinsic, which the compiler takes apart again where it thinks that a product
+/// and a sum are done sooner.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+fn dpwssd(mut acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
+    // SAFETY: only the registers change.
+    unsafe {
+        asm!(
+            "vpdpwssd {acc}, {w}, {x}",
+            acc = inout(zmm_reg) acc,
+            w = in(zmm_reg) w,
+            x = in(zmm_reg) x,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+    acc
+}
+
 // SAFETY of every block below: `self` exists only if `detect` found the features, and a reference to a `Line` or to sixteen
 // `i64` is valid for as many bytes as are read or written.
 impl Simd for Avx512 {
@@ -36,6 +55,16 @@ impl Simd for Avx512 {
     type W = [__m512i; 2];
 
     const LARGE: bool = true;
+
+    #[inline(always)]
+    fn prefetch(self, lines: &[Line], ahead: usize) {
+        for line in lines {
+            // SAFETY: a prefetch reads nothing, whatever the address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(line).wrapping_add(ahead).cast());
+            }
+        }
+    }
 
     #[inline(always)]
     fn load(self, line: &Line) -> __m512i {
@@ -58,7 +87,26 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn dot(self, acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
         // SAFETY: see above.
-        unsafe { _mm512_dpwssd_epi32(acc, w, x) }
+        unsafe { dpwssd(acc, w, x) }
+    }
+
+    #[inline(always)]
+    fn scales(self, bits: &[u16; 16]) -> __m512i {
+        // SAFETY: see above.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(bits.as_ptr().cast()));
+            let one = _mm512_set1_epi32(1);
+            let exponent = _mm512_and_si512(_mm512_srli_epi32::<10>(bits), _mm512_set1_epi32(31));
+            let normal = _mm512_test_epi32_mask(exponent, exponent);
+            let fraction = _mm512_and_si512(bits, _mm512_set1_epi32(1023));
+            let mantissa =
+                _mm512_mask_or_epi32(fraction, normal, fraction, _mm512_set1_epi32(1024));
+            let shift = _mm512_mask_sub_epi32(exponent, normal, exponent, one);
+            let magnitude = _mm512_sllv_epi32(mantissa, shift);
+            let negative = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x8000));
+            let zero = _mm512_setzero_si512();
+            _mm512_mask_sub_epi32(magnitude, negative, zero, magnitude)
+        }
     }
 
     #[inline(always)]

@@ -67,6 +67,23 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn scales(self, bits: &[u16; 16]) -> [int32x4_t; 4] {
+        let bits = bits.as_ptr();
+        // SAFETY: see above.
+        [0, 4, 8, 12].map(|i| unsafe {
+            let bits = vreinterpretq_s32_u32(vmovl_u16(vld1_u16(bits.add(i))));
+            let exponent = vandq_s32(vshrq_n_s32::<10>(bits), vdupq_n_s32(31));
+            // All ones, or zero.
+            let normal = vreinterpretq_s32_u32(vcgtzq_s32(exponent));
+            let fraction = vandq_s32(bits, vdupq_n_s32(1023));
+            let hidden = vandq_s32(normal, vdupq_n_s32(1024));
+            let magnitude = vshlq_s32(vorrq_s32(fraction, hidden), vaddq_s32(exponent, normal));
+            let sign = vshrq_n_s32::<31>(vshlq_n_s32::<16>(bits));
+            vsubq_s32(veorq_s32(magnitude, sign), sign)
+        })
+    }
+
+    #[inline(always)]
     fn nibbles(self, v: [int32x4_t; 4]) -> [[int32x4_t; 4]; 4] {
         // SAFETY: see above.
         unsafe {

@@ -45,6 +45,18 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn scales(self, bits: &[u16; 16]) -> [i32; 16] {
+        bits.map(|bits| {
+            let bits = u32::from(bits);
+            let exponent = bits >> 10 & 31;
+            let normal = u32::from(exponent != 0);
+            let magnitude = (bits & 1023 | normal << 10).wrapping_shl(exponent - normal);
+            let sign = (bits >> 15).wrapping_neg();
+            (magnitude ^ sign).wrapping_sub(sign) as i32
+        })
+    }
+
+    #[inline(always)]
     fn nibbles(self, v: [i32; 16]) -> [[i32; 16]; 4] {
         [0, 4, 8, 12].map(|s| map(v, |x| x >> s & 0x000f_000f))
     }
