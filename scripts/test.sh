@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Everything that has to hold: formatting, lints, the contracts against their artifacts, and the tests of every language.
+# Everything that has to hold: formatting, lints, the contracts against their artifacts, the tests of every language, and the
+# GPU's kernels on two drivers and in a browser that need no GPU, and on the GPU if there is one.
 # Needs the Rust toolchain, Node.js and Python; installs the rest into target/ and the model cache.
 #
 #   scripts/test.sh            all of it
-#   scripts/test.sh rust       one part: lint, contracts or rust
+#   scripts/test.sh rust       one part: lint, contracts, rust or gpu
+#
+# The part gpu writes target/gpu-ADAPTER.json. REFUTE_ADAPTER names the GPU (else the best one), REFUTE_GPU_CASES the number of
+# random cases a kernel.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -44,16 +48,52 @@ rust() {
   cargo test --workspace --locked
 }
 
+# The kernels on one adapter, and whole decoders, all or those that are named.
+on_adapter() {
+  step "kernels on $1"
+  export REFUTE_ADAPTER="$1"
+  REFUTE_GPU_RECORD="$PWD/target" \
+    cargo test --package refute-kernels --locked --test gpu -- --ignored
+  cargo test --package refute-kernels --locked --test gpu_decoder -- --ignored "${@:2}"
+}
+
+gpu() {
+  step "drivers"
+  local found name path gpu="${REFUTE_ADAPTER:-}"
+  found="$(scripts/drivers.sh)"
+  while read -r name path <&3; do
+    case "$name" in
+      browser)
+        step "kernels in $path"
+        REFUTE_CHROMIUM="$path" cargo test --package refute-tests --locked --test it -- \
+          --ignored --exact browser::a_browser_computes_the_same_bits
+        ;;
+      # Only this driver is to be seen; older loaders know the variable by its second name.
+      llvmpipe) VK_DRIVER_FILES="$path" VK_ICD_FILENAMES="$path" on_adapter llvmpipe ;;
+      # It compiles slowly.
+      *) VK_DRIVER_FILES="$path" VK_ICD_FILENAMES="$path" on_adapter "$name" every_format cut_and lost ;;
+    esac
+  done 3<<<"$found"
+  if [[ -z "$gpu" ]]; then
+    gpu="$(cargo run --quiet --package refute-kernels --locked --example adapters |
+      sed --quiet 's/^gpu //p' | head --lines=1)"
+  fi
+  if [[ -n "$gpu" ]]; then
+    on_adapter "$gpu"
+  fi
+}
+
 case "${1:-all}" in
   # One after the other, not with &&: there, bash would go on after a failed line of a function.
   all)
     lint
     contracts
     rust
+    gpu
     ;;
-  lint | contracts | rust) "$1" ;;
+  lint | contracts | rust | gpu) "$1" ;;
   *)
-    sed -n '2,6p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,10p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -1,10 +1,11 @@
 //! The WGSL kernels against the reference, bit for bit, on the adapter that `REFUTE_ADAPTER` names.
 //!
 //! `REFUTE_GPU_CASES` is the number of random cases a kernel (300), `REFUTE_GPU_SEED` the first
-//! one's seed (0). With `REFUTE_GPU_RECORD` the result is written to that file.
+//! one's seed (0). With `REFUTE_GPU_RECORD` the result is written to that folder.
 
 use refute_kernels::backend::BackendError;
 use refute_kernels::gpu::{Adapter, Case, Device, Edit, Kernel, self_test, vectors};
+use std::path::Path;
 use std::time::Instant;
 
 fn adapter() -> Adapter {
@@ -41,9 +42,12 @@ fn every_kernel_agrees_with_the_reference() {
         println!("{name:12} {cases:6} cases {seconds:8.2} s");
         kernels.insert(name.into(), serde_json::json!({ "cases": cases, "seconds": seconds }));
     }
-    if let Some(path) = std::env::var_os("REFUTE_GPU_RECORD") {
+    if let Some(folder) = std::env::var_os("REFUTE_GPU_RECORD") {
+        let name = adapter().info().name.to_lowercase();
+        let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty());
+        let file = format!("gpu-{}.json", words.collect::<Vec<_>>().join("-"));
         let record = serde_json::json!({ "adapter": device.name(), "kernels": kernels });
-        std::fs::write(path, format!("{record:#}\n")).unwrap();
+        std::fs::write(Path::new(&folder).join(file), format!("{record:#}\n")).unwrap();
     }
 }
 

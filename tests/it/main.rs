@@ -2,6 +2,8 @@
 
 /// Runs on backends against the reference executor.
 mod backends;
+/// The WGSL kernels in Chromium.
+mod browser;
 /// Whole disputes on the embedded EVM.
 mod dispute;
 /// Model ids, roots and answers that must never change.
