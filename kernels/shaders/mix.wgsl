@@ -32,14 +32,15 @@ struct Op {
 /// (rows, heads, tiles, len)
 @group(0) @binding(6) var<storage, read_write> accs: array<vec2<u32>>;
 
-const LANES: u32 = 64u;
+/// At least head_words(len) / 4 and 4, at most 64.
+override LANES: u32 = 64u;
 
 /// Of the four queries; plus 2^30, so that 0 is the smallest.
 var<workgroup> maxima: array<atomic<u32>, 4>;
 /// (lane): the sum of each query's probabilities
 var<workgroup> lane_sums: array<vec4<u32>, LANES>;
-/// (position): the four queries' probabilities, V's shift above the first. Then sums of elements.
-var<workgroup> shared_quads: array<vec4<i32>, TILE>;
+/// (position): the four queries' probabilities, V's shift above the first
+var<workgroup> shared_probs: array<vec4<i32>, TILE>;
 
 /// The probabilities of query `i` at four positions.
 fn probs_of(i: u32, queries: Queries, position: u32) -> vec4<u32> {
@@ -53,58 +54,25 @@ fn probs_of(i: u32, queries: Queries, position: u32) -> vec4<u32> {
     return select(vec4<u32>(0u), p, seen);
 }
 
-/// Shares the probabilities at a lane's four positions, and V's shifts there.
-fn share_probs(queries: Queries, start: u32, count: u32, kv_head: u32, lane: u32) {
-    let first = lane * 4u;
+fn total(x: vec4<u32>) -> u32 {
+    return x.x + x.y + x.z + x.w;
+}
+
+/// Shares the probabilities at four positions from `first` of the tile on, and V's shifts there, and
+/// gives the sum of each query's.
+fn share_probs(queries: Queries, start: u32, count: u32, kv_head: u32, first: u32) -> vec4<u32> {
     let x = probs_of(0u, queries, start + first);
     let y = probs_of(1u, queries, start + first);
     let z = probs_of(2u, queries, start + first);
     let w = probs_of(3u, queries, start + first);
-    lane_sums[lane] = vec4<u32>(
-        x.x + x.y + x.z + x.w, y.x + y.y + y.z + y.w, z.x + z.y + z.z + z.w, w.x + w.y + w.z + w.w,
-    );
     for (var j = 0u; j < 4u; j++) {
         let position = start + min(first + j, count - 1u);
         let word = shift_word(position, kv_head, op.kv, op.len);
         let shift = v[word / 4u][word % 4u];
         let p = vec4<u32>(x[j] | (shift << 16u), y[j], z[j], w[j]);
-        shared_quads[first + j] = bitcast<vec4<i32>>(p);
+        shared_probs[first + j] = bitcast<vec4<i32>>(p);
     }
-}
-
-fn write_element(line: u32, tile: u32, element: u32, high: i32, low: i32) {
-    if element < op.len {
-        let acc = add64(shl64(from_i32(high), LOW_BITS), vec2<u32>(bitcast<u32>(low), 0u));
-        accs[(line * op.tiles + tile) * op.len + element] = acc;
-    }
-}
-
-/// Adds up what the slices have of a query's elements, even ones and odd ones, and writes them.
-fn reduce(line: u32, tile: u32, lane: u32, high: array<vec4<i32>, 2>, low: array<vec4<i32>, 2>) {
-    workgroupBarrier();
-    shared_quads[lane * 4u] = high[0];
-    shared_quads[lane * 4u + 1u] = high[1];
-    shared_quads[lane * 4u + 2u] = low[0];
-    shared_quads[lane * 4u + 3u] = low[1];
-    workgroupBarrier();
-    let octets = head_words(op.len) / 4u;
-    let octet = lane / 2u;
-    let odd = lane % 2u;
-    if octet >= octets {
-        return;
-    }
-    var high_sum = vec4<i32>(0);
-    var low_sum = vec4<i32>(0);
-    for (var slice = 0u; slice < LANES / octets; slice++) {
-        let at = (slice * octets + octet) * 4u + odd;
-        high_sum += shared_quads[at];
-        low_sum += shared_quads[at + 2u];
-    }
-    let first = octet * 8u + odd;
-    write_element(line, tile, first, high_sum.x, low_sum.x);
-    write_element(line, tile, first + 2u, high_sum.y, low_sum.y);
-    write_element(line, tile, first + 4u, high_sum.z, low_sum.z);
-    write_element(line, tile, first + 6u, high_sum.w, low_sum.w);
+    return vec4<u32>(total(x), total(y), total(z), total(w));
 }
 
 @compute @workgroup_size(LANES)
@@ -128,7 +96,11 @@ fn main(
     }
     workgroupBarrier();
     let count = end - start;
-    share_probs(queries, start, count, kv_head, lane);
+    var sum = vec4<u32>(0u);
+    for (var first = lane * 4u; first < TILE; first += LANES * 4u) {
+        sum += share_probs(queries, start, count, kv_head, first);
+    }
+    lane_sums[lane] = sum;
     workgroupBarrier();
     if lane < 4u && start < queries.ends[lane] {
         var total = 0u;
@@ -138,18 +110,19 @@ fn main(
         prob_sums[queries.lines[lane] * op.tiles + tile] = total;
     }
     let octets = head_words(op.len) / 4u;
-    let slices = LANES / octets;
+    let octet = lane % octets;
     let slice = lane / octets;
+    let slices = LANES / octets;
     // Positions come in pairs, for the loop's sake; lanes that make no whole slice have none.
     let pairs = select(0u, (count + 1u) / 2u, slice < slices);
     let row = heads_row_words(op.kv, op.len) / 4u;
-    let at = start * row + kv_head * octets + lane % octets;
+    let at = start * row + kv_head * octets + octet;
     var high = Terms();
     var low = Terms();
     for (var i = slice; i < pairs; i += slices) {
         let s = 2u * i;
-        let a = shared_quads[s];
-        let b = shared_quads[s + 1u]; // Behind the end of an odd count: probabilities 0.
+        let a = shared_probs[s];
+        let b = shared_probs[s + 1u]; // Behind the end of an odd count: probabilities 0.
         let ax = products(a & vec4<i32>(0xffff), v[at + s * row]);
         let bx = products(b & vec4<i32>(0xffff), v[at + min(s + 1u, count - 1u) * row]);
         let a_shift = bitcast<u32>(a.x) >> 16u;
@@ -159,16 +132,8 @@ fn main(
     }
     let h = high.by;
     let l = low.by;
-    if start < queries.ends.x {
-        reduce(queries.lines.x, tile, lane, array(h[0], h[4]), array(l[0], l[4]));
-    }
-    if start < queries.ends.y {
-        reduce(queries.lines.y, tile, lane, array(h[1], h[5]), array(l[1], l[5]));
-    }
-    if start < queries.ends.z {
-        reduce(queries.lines.z, tile, lane, array(h[2], h[6]), array(l[2], l[6]));
-    }
-    if start < queries.ends.w {
-        reduce(queries.lines.w, tile, lane, array(h[3], h[7]), array(l[3], l[7]));
+    reduce(0u, queries, tile, lane, array(h[0], h[4], h[1], h[5], l[0], l[4], l[1], l[5]));
+    if start < max(queries.ends.z, queries.ends.w) {
+        reduce(2u, queries, tile, lane, array(h[2], h[6], h[3], h[7], l[2], l[6], l[3], l[7]));
     }
 }

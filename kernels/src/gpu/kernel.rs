@@ -131,6 +131,8 @@ pub struct Tuning {
     pub position_lanes: u32,
     /// `LANES` of the kernels that quantize a row.
     pub lanes: u32,
+    /// `LANES` of `mix`, if a head has no more groups of eight elements: each takes a lane.
+    pub mix_lanes: u32,
 }
 
 impl Tuning {
@@ -142,6 +144,7 @@ impl Tuning {
         row_lanes: 16,
         position_lanes: 4,
         lanes: 256,
+        mix_lanes: 64,
     };
     /// A driver that runs shaders on the CPU: no lane to spare, products of 32 bits.
     pub const CPU: Self = Self {
@@ -151,6 +154,7 @@ impl Tuning {
         row_lanes: 8,
         position_lanes: 1,
         lanes: 64,
+        mix_lanes: 8,
     };
 
     /// Rows of the matrix, and positions, that a workgroup of a linear computes.
@@ -200,10 +204,18 @@ impl Kernel {
                 ("POSITION_LANES", t.position_lanes),
             ],
             Self::RmsNorm | Self::MixFinish | Self::SwiGlu => &[("LANES", t.lanes)],
+            Self::Mix => return Self::mix(256, tuning),
             _ => &[],
         };
         variant.constants.extend(more);
         variant
+    }
+
+    /// `mix` for heads of up to `len` elements.
+    #[must_use]
+    pub fn mix(len: u32, tuning: Tuning) -> Variant {
+        let lanes = tuning.mix_lanes.max(len.div_ceil(8).next_power_of_two());
+        Variant { kernel: Self::Mix, constants: vec![("LANES", lanes)] }
     }
 
     /// The file's stem.

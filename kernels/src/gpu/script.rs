@@ -352,7 +352,9 @@ impl<'a> Script<'a> {
         self.push(Kernel::Scores.plain(), &op, bound, grid, heads_only)?.cost.seen = seen;
         let op = [heads, kv, len, stride, tiles, flag];
         let bound = vec![&b.scores, &b.maxima, v, &b.prob_sums, &b.mix_parts];
-        self.push(Kernel::Mix.plain(), &op, bound, grid, heads_only)?.cost.seen = seen;
+        self.push(Kernel::mix(len, self.device.tuning()), &op, bound, grid, heads_only)?
+            .cost
+            .seen = seen;
         let bound = vec![&b.prob_sums, &b.mix_parts, &b.mix];
         self.push_row(Kernel::MixFinish, &[heads, len, tiles, flag], bound, heads_only)
     }

@@ -331,6 +331,7 @@ const TUNINGS: [Tuning; 3] = [
         row_lanes: 2,
         position_lanes: 8,
         lanes: 8,
+        mix_lanes: 16,
     },
 ];
 
@@ -341,7 +342,10 @@ impl Case {
         let constants = &self.variant.constants;
         let code = constants.iter().find(|(name, _)| *name == "FORMAT").map(|(_, code)| *code);
         let format = FORMATS.into_iter().find(|f| Some(*f as u32) == code);
-        self.variant = self.variant.kernel.tuned(format, tuning);
+        self.variant = match self.variant.kernel {
+            Kernel::Mix => Kernel::mix(self.op[2], tuning),
+            kernel => kernel.tuned(format, tuning),
+        };
         self
     }
 }
