@@ -58,8 +58,8 @@ fn total(x: vec4<u32>) -> u32 {
     return x.x + x.y + x.z + x.w;
 }
 
-/// Shares the probabilities at four positions from `first` of the tile on, and V's shifts there, and
-/// gives the sum of each query's.
+/// Shares the probabilities at four positions from `first` of the tile on, and V's shifts there,
+/// and gives the sum of each query's.
 fn share_probs(queries: Queries, start: u32, count: u32, kv_head: u32, first: u32) -> vec4<u32> {
     let x = probs_of(0u, queries, start + first);
     let y = probs_of(1u, queries, start + first);

@@ -2,7 +2,7 @@
 //
 // p ≤ 2^14, |v| < 2^12 and b ≤ 19, because Fx has 31 bits and v 12. A term is `high · 2^22 + low`:
 // over 256 positions the high parts add up to less than 2^31 (256 · 2^(14 + 19) · 4095 · 2^-22 is
-// 2^31 − 2^19, and each may be 1 further down), the low parts to less than 2^30. So nothing carries.
+// 2^31 − 2^19, and each may be 1 further down), the low parts to less than 2^30. Nothing carries.
 //
 // Needs the kernel's `op.len`, `op.tiles`, `accs` and `LANES`.
 
@@ -56,8 +56,8 @@ fn write_element(line: u32, tile: u32, element: u32, high: i32, low: i32) {
     }
 }
 
-/// Adds up what the lanes have of queries `i` and `i + 1`, and writes it. Lane by lane they have the
-/// octets of a head, over and over: as often as all of them fit.
+/// Adds up what the lanes have of queries `i` and `i + 1`, and writes it. Lane by lane they have
+/// the octets of a head, over and over: as often as all of them fit.
 fn reduce(i: u32, queries: Queries, tile: u32, lane: u32, own: array<vec4<i32>, 8>) {
     workgroupBarrier();
     parts[lane] = own;

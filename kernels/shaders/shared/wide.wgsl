@@ -36,7 +36,7 @@ fn bitlen64(x: vec2<u32>) -> u32 {
 }
 
 /// `⌊num · 2^31 / den⌋` for `num ≤ den`, `2^30 ≤ den ≤ 2^31`: three digits of ten bits, then one
-/// bit. A digit is guessed from the upper bits of `den`, at least 20: it is right, or one too small.
+/// bit. A digit is guessed from the upper bits of `den`, at least 20: right, or one too small.
 fn ratio(num: u32, den: u32) -> u32 {
     let upper = (den >> 10u) + 1u;
     var quotient = 0u;
