@@ -306,7 +306,7 @@ impl Run {
         let fault = self.fault.as_ref();
         let run = run_block(&self.model, &mut cache, block, token, is_output, fault)?;
         let tensors = run.tensors;
-        let trees = tensors.iter().map(Tensor::tree).collect::<Result<Vec<_>, _>>()?;
+        let trees = trees(&tensors)?;
         let tree = Tree::new(trees.iter().map(Tree::root).collect())?;
         Ok(Expansion { block, tensors, trees, tree })
     }
@@ -328,6 +328,19 @@ impl Run {
     pub fn output_root(&self) -> Result<Hash, MerkleError> {
         merkle::token_root(&self.output)
     }
+}
+
+/// The trees of a block's tensors, hashed together: few of them alone would fill the lanes.
+fn trees(tensors: &[Tensor]) -> Result<Vec<Tree>, MerkleError> {
+    let hashed = |tensor: &&Tensor| !matches!(tensor, Tensor::Roots(_));
+    let bytes: Vec<_> = tensors.iter().filter(hashed).map(Tensor::encode).collect();
+    let trees = Tree::many_of_bytes(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;
+    let mut trees = trees.into_iter();
+    let tree = |tensor: &Tensor| match tensor {
+        Tensor::Roots(_) => tensor.tree(),
+        _ => trees.next().ok_or(MerkleError::Empty),
+    };
+    tensors.iter().map(tree).collect()
 }
 
 /// Whether a model takes a request.

@@ -107,6 +107,16 @@ pub fn moving(bar: &ProgressBar) -> impl Fn(u64, u64) + Sync + '_ {
     }
 }
 
+/// Keeps Mesa's layer for choosing among displays from complaining where there is no display. The first thing that `main`
+/// does.
+#[expect(unsafe_code, reason = "a layer that the driver loads can only be told by the environment")]
+pub fn quiet_drivers() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none() {
+        // SAFETY: no other thread runs yet that could read the environment.
+        unsafe { std::env::set_var("NODEVICE_SELECT", "1") };
+    }
+}
+
 /// Prints a value as JSON.
 ///
 /// # Errors

@@ -125,6 +125,7 @@ struct Withdraw {
 }
 
 fn main() -> ExitCode {
+    ui::quiet_drivers();
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(args) => run(&args, cli.json),
