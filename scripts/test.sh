@@ -48,18 +48,21 @@ rust() {
   cargo test --workspace --locked
 }
 
-# The kernels on one adapter, and whole decoders, all or those that are named.
+# The kernels on one adapter, whole decoders (all or those that are named), and the real model.
 on_adapter() {
   step "kernels on $1"
   export REFUTE_ADAPTER="$1"
   REFUTE_GPU_RECORD="$PWD/target" \
     cargo test --package refute-kernels --locked --test gpu -- --ignored
   cargo test --package refute-kernels --locked --test gpu_decoder -- --ignored "${@:2}"
+  cargo test --package refute-tests --locked --test it -- --ignored backends::
 }
 
 gpu() {
-  step "drivers"
+  step "drivers and model"
   local found name path gpu="${REFUTE_ADAPTER:-}"
+  REFUTE_MODEL="$(scripts/model.sh)"
+  export REFUTE_MODEL
   found="$(scripts/drivers.sh)"
   while read -r name path <&3; do
     case "$name" in
@@ -70,8 +73,11 @@ gpu() {
         ;;
       # Only this driver is to be seen; older loaders know the variable by its second name.
       llvmpipe) VK_DRIVER_FILES="$path" VK_ICD_FILENAMES="$path" on_adapter llvmpipe ;;
-      # It compiles slowly.
-      *) VK_DRIVER_FILES="$path" VK_ICD_FILENAMES="$path" on_adapter "$name" every_format cut_and lost ;;
+      # It compiles slowly, and computes slowly.
+      *)
+        REFUTE_GPU_PROMPT=24 VK_DRIVER_FILES="$path" VK_ICD_FILENAMES="$path" \
+          on_adapter "$name" every_format cut_and lost
+        ;;
     esac
   done 3<<<"$found"
   if [[ -z "$gpu" ]]; then

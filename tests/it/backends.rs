@@ -25,10 +25,16 @@ fn shapes() -> [Shape; 3] {
     ]
 }
 
+/// Lets the CPU run it, or the adapter that `$REFUTE_ADAPTER` names.
+fn attach(model: &Model, choice: Choice) {
+    let adapter = std::env::var("REFUTE_ADAPTER").ok();
+    Options { backend: choice, adapter, ..Options::default() }.attach(model).expect("a backend");
+}
+
 /// The model twice: by the reference executor, and on a backend.
 fn pair(shape: &Shape, choice: Choice) -> (Arc<Model>, Arc<Model>) {
     let (plain, backed) = (shape.model(), shape.model());
-    Options { backend: choice, ..Options::default() }.attach(&backed).expect("a backend");
+    attach(&backed, choice);
     (plain, backed)
 }
 
@@ -139,7 +145,7 @@ fn a_gpu_evaluates_as_the_reference() {
 /// The real model: `$REFUTE_GPU_PROMPT` tokens (256), and an eighth of them generated.
 fn check_real(choice: Choice) {
     let (Some(plain), Some(backed)) = (real::model(), real::model()) else { return };
-    Options { backend: choice, ..Options::default() }.attach(&backed).expect("a backend");
+    attach(&backed, choice);
     let asked = std::env::var("REFUTE_GPU_PROMPT").ok().map(|n| n.parse().expect("a number"));
     let len: u32 = asked.unwrap_or(256);
     let prompt: Vec<u32> = (0..len).map(|i| (i * 7919 + 13) % plain.config.vocabulary).collect();
