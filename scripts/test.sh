@@ -48,14 +48,18 @@ rust() {
   cargo test --workspace --locked
 }
 
+# Ignored tests of one program, all or those that are named. With --workspace, so that what is built for the other tests fits.
+tests() {
+  cargo test --workspace --locked --test "$1" -- --ignored "${@:2}"
+}
+
 # The kernels on one adapter, whole decoders (all or those that are named), and the real model.
 on_adapter() {
   step "kernels on $1"
   export REFUTE_ADAPTER="$1"
-  REFUTE_GPU_RECORD="$PWD/target" \
-    cargo test --package refute-kernels --locked --test gpu -- --ignored
-  cargo test --package refute-kernels --locked --test gpu_decoder -- --ignored "${@:2}"
-  cargo test --package refute-tests --locked --test it -- --ignored backends::
+  REFUTE_GPU_RECORD="$PWD/target" tests gpu
+  tests gpu_decoder "${@:2}"
+  tests it backends::
 }
 
 gpu() {
@@ -68,8 +72,7 @@ gpu() {
     case "$name" in
       browser)
         step "kernels in $path"
-        REFUTE_CHROMIUM="$path" cargo test --package refute-tests --locked --test it -- \
-          --ignored --exact browser::a_browser_computes_the_same_bits
+        REFUTE_CHROMIUM="$path" tests it --exact browser::a_browser_computes_the_same_bits
         ;;
       # Only this driver is to be seen; older loaders know the variable by its second name.
       llvmpipe) VK_DRIVER_FILES="$path" VK_ICD_FILENAMES="$path" on_adapter llvmpipe ;;
@@ -81,8 +84,11 @@ gpu() {
     esac
   done 3<<<"$found"
   if [[ -z "$gpu" ]]; then
-    gpu="$(cargo run --quiet --package refute-kernels --locked --example adapters |
-      sed --quiet 's/^gpu //p' | head --lines=1)"
+    cargo build --workspace --locked --bin refute
+    gpu="$("${CARGO_TARGET_DIR:-target}/debug/refute" devices --no-test --json | python3 -c '
+import json, sys
+gpus = [a["name"] for a in json.load(sys.stdin) if a["kind"] not in ("software", "other")]
+print("\n".join(gpus[:1]))')"
   fi
   if [[ -n "$gpu" ]]; then
     on_adapter "$gpu"
