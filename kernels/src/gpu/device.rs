@@ -179,7 +179,7 @@ impl Device {
             assert!(source.contains(edit.from), "{} has no {:?}", kernel.name(), edit.from);
             source = source.replace(edit.from, edit.to);
         }
-        let module = self.module(wgpu::ShaderModuleDescriptor {
+        let module = self.device.create_shader_module(wgpu::ShaderModuleDescriptor {
             label: Some(kernel.name()),
             source: wgpu::ShaderSource::Wgsl(source.into()),
         });
@@ -207,14 +207,6 @@ impl Device {
             cache: None,
         });
         Pipeline { pipeline, layout }
-    }
-
-    /// Bounds checks stay; the bound that naga puts on every loop goes: it costs a counter per iteration.
-    #[expect(unsafe_code, reason = "the only way to leave out naga's loop counters")]
-    fn module(&self, descriptor: wgpu::ShaderModuleDescriptor<'_>) -> wgpu::ShaderModule {
-        let checks = wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..Default::default() };
-        // SAFETY: the sources are this crate's own, and every loop in them counts up to a size that is fixed before it starts.
-        unsafe { self.device.create_shader_module_trusted(descriptor, checks) }
     }
 
     /// A bind group of all bindings in order.
