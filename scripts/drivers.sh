@@ -3,7 +3,7 @@
 # Ubuntu). Prints a line each: its name, then the path of the driver's manifest or of the program.
 set -euo pipefail
 
-# The newest file that matches, if there is one.
+# The first of these files that exists, if one does.
 first() {
   local path
   for path in "$@"; do

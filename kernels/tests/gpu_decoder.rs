@@ -7,7 +7,7 @@ use common::decoder::{Shape, random};
 use refute_kernels::Format;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows};
 use refute_kernels::decoder::Decoder;
-use refute_kernels::gpu::{Adapter, Device, Gpu};
+use refute_kernels::gpu::{Adapter, Device, Edit, Gpu, Kernel};
 use refute_kernels::reference::Reference;
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
@@ -15,9 +15,13 @@ use std::time::Duration;
 /// Longest that a failed device may take to say so.
 const FAILURE_MAX: Duration = Duration::from_secs(240);
 
-fn device() -> Device {
+fn adapter() -> Adapter {
     let wanted = std::env::var("REFUTE_ADAPTER").ok();
-    Device::open(&Adapter::pick(wanted.as_deref()).unwrap()).unwrap()
+    Adapter::pick(wanted.as_deref()).unwrap()
+}
+
+fn device() -> Device {
+    Device::open(&adapter()).unwrap()
 }
 
 /// With bindings as large as the device has them, or smaller.
@@ -204,6 +208,19 @@ fn a_model_that_does_not_fit_is_refused_with_the_numbers() {
     let tight = Arc::new(Gpu::on(device(), &decoder, 1 << 15, None).unwrap());
     tight.clone().sequence(16).unwrap();
     memory(tight.sequence(500).map(drop));
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn a_wrong_adapter_gets_no_model() {
+    let decoder = random(&Shape::default(), 17);
+    let (kernel, from, to) = (Kernel::LinearBatch, "24u - min(", "23u - min(");
+    let device = Device::open_edited(&adapter(), Some(Edit { kernel, from, to })).unwrap();
+    let error = Gpu::on(device, &decoder, 1 << 27, None).map(drop).unwrap_err();
+    assert!(
+        matches!(&error, BackendError::Refused { kernel, .. } if kernel == "linear_batch"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -173,6 +173,10 @@ fn attention(rng: &mut Rng, case: fn(Attention, &mut Rng, Span) -> Case) -> Vec<
         let count = context.min(3);
         cases.push(because("context", case(usual, rng, Span::all(context - count, count))));
     }
+    for (x, rows) in [(Draw::Highest, Draw::Highest), (Draw::Zero, Draw::Lowest)] {
+        let longest = Attention { x, rows, shift: Some(20), ..Attention::new(16, 16, 2) };
+        cases.push(because("longest context", case(longest, rng, Span::all(65_535, 1))));
+    }
     for (heads, kv) in [(1, 1), (2, 2), (6, 1), (9, 3), (32, 4), (71, 1)] {
         let shape = Attention { heads, kv, ..usual };
         cases.push(because("heads", case(shape, rng, Span::all(18, 2))));
