@@ -4,7 +4,7 @@
 //! take over from another in the middle of a run: a claim that was begun on a GPU is finished on the CPU.
 
 use crate::model::Model;
-use refute_kernels::backend::{Backend, BackendError};
+use refute_kernels::backend::{Backend, BackendError, prove};
 use refute_kernels::cpu::Cpu;
 use refute_kernels::gpu::{Adapter, Gpu};
 use std::sync::Arc;
@@ -76,9 +76,15 @@ impl Options {
 
 /// The CPU backend, on the process's thread pool.
 pub(crate) fn cpu(model: &Model) -> Result<Arc<dyn Backend>, BackendError> {
-    Ok(Arc::new(Cpu::new(Arc::clone(model.decoder()), None)?))
+    proven(Arc::new(Cpu::new(Arc::clone(model.decoder()), None)?), model)
 }
 
 fn gpu(model: &Model, adapter: &Adapter) -> Result<Arc<dyn Backend>, BackendError> {
-    Ok(Arc::new(Gpu::open(adapter, model.decoder())?))
+    proven(Arc::new(Gpu::open(adapter, model.decoder())?), model)
+}
+
+/// The backend, if it computes what the reference computes: nothing runs for money that didn't.
+fn proven(backend: Arc<dyn Backend>, model: &Model) -> Result<Arc<dyn Backend>, BackendError> {
+    prove(&backend, model.decoder())?;
+    Ok(backend)
 }

@@ -4,6 +4,8 @@
 //! gives what is committed to: the K and V rows of the new positions, and the next token where one is due. Whatever the batch
 //! sizes, the bits are those of `reference`.
 
+use crate::decoder::Decoder;
+use crate::reference::Reference;
 use std::fmt;
 use std::sync::Arc;
 
@@ -144,4 +146,40 @@ pub trait Sequence: Send {
 
     /// Forgets all positions from `len` on.
     fn truncate(&mut self, len: usize);
+}
+
+/// Compares a backend with the reference on the model itself: two positions at once, then one alone, every K and V row and
+/// every logit. What a test of kernels can't see, packed or uploaded weights, is seen here.
+///
+/// # Errors
+/// [`BackendError::Refused`] with the first difference; what either of them says.
+pub fn prove(backend: &Arc<dyn Backend>, decoder: &Arc<Decoder>) -> Result<(), BackendError> {
+    let last = decoder.vocabulary as u32 - 1;
+    let tokens = [last, 0, last / 2];
+    let tokens = &tokens[..decoder.context.min(3)];
+    let reference: Arc<dyn Backend> = Arc::new(Reference::new(Arc::clone(decoder))?);
+    let mut own = reference.sequence(tokens.len())?;
+    let mut other = Arc::clone(backend).sequence(tokens.len())?;
+    for part in tokens.chunks(2) {
+        let head = Head::Logits(1);
+        let (own, other) = (own.forward(part, head)?, other.forward(part, head)?);
+        if let Some(what) = difference(&own, &other) {
+            let adapter = backend.adapter().unwrap_or_else(|| backend.name().to_owned());
+            let detail = "two positions at once, then one".to_owned();
+            return Err(BackendError::Refused { adapter, kernel: what, detail });
+        }
+    }
+    Ok(())
+}
+
+/// What differs between two batches.
+fn difference(a: &Batch, b: &Batch) -> Option<String> {
+    let slot = a.carried.iter().zip(&b.carried).position(|(a, b)| a != b);
+    match slot {
+        Some(slot) => Some(format!("{} of layer {}", ["K", "V"][slot % 2], slot / 2)),
+        None if a.carried.len() != b.carried.len() => Some("number of layers".into()),
+        None if a.logits != b.logits => Some("logits".into()),
+        None if a.samples != b.samples => Some("token".into()),
+        None => None,
+    }
 }

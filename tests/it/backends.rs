@@ -6,7 +6,7 @@ use refute_engine::eval::evaluate;
 use refute_engine::fault::{Fault, FaultSpec};
 use refute_engine::model::Model;
 use refute_engine::trace::{Run, RunError};
-use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows, Sequence};
+use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows, Sequence, prove};
 use refute_kernels::reference::Reference;
 use refute_tests::real;
 use refute_tests::tiny::Shape;
@@ -245,6 +245,73 @@ fn the_cpu_finishes_what_a_lost_device_began() {
             assert_same(&expected, &generate(&model, &prompt, 4, spec));
         }
     }
+}
+
+/// A backend that gets one logit or one K value wrong, in the batch with this number.
+#[derive(Debug)]
+struct Lying {
+    inner: Arc<Reference>,
+    batch: usize,
+    in_logits: bool,
+}
+
+struct LyingSequence {
+    inner: Box<dyn Sequence>,
+    left: usize,
+    in_logits: bool,
+}
+
+impl Backend for Lying {
+    fn name(&self) -> &'static str {
+        "gpu"
+    }
+    fn adapter(&self) -> Option<String> {
+        Some("a liar".into())
+    }
+    fn batch(&self) -> usize {
+        4
+    }
+    fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError> {
+        let inner = Arc::clone(&self.inner).sequence(positions)?;
+        Ok(Box::new(LyingSequence { inner, left: self.batch, in_logits: self.in_logits }))
+    }
+}
+
+impl Sequence for LyingSequence {
+    fn len(&self) -> usize {
+        self.inner.len()
+    }
+    fn forward(&mut self, tokens: &[u32], head: Head) -> Result<Batch, BackendError> {
+        let mut batch = self.inner.forward(tokens, head)?;
+        if self.left == 0 && self.in_logits {
+            *batch.logits.last_mut().expect("logits") ^= 1;
+        } else if self.left == 0 {
+            *batch.carried[2].values.last_mut().expect("a K row") ^= 1;
+        }
+        self.left = self.left.wrapping_sub(1);
+        Ok(batch)
+    }
+    fn push(&mut self, carried: &[Rows]) -> Result<(), BackendError> {
+        self.inner.push(carried)
+    }
+    fn truncate(&mut self, len: usize) {
+        self.inner.truncate(len);
+    }
+}
+
+#[test]
+fn a_backend_that_computes_something_else_is_refused_by_name() {
+    let model = Shape::default().model();
+    let inner = Arc::new(Reference::new(Arc::clone(model.decoder())).expect("a decoder"));
+    for (batch, in_logits) in [(0, true), (1, true), (0, false), (1, false)] {
+        let lying = Lying { inner: Arc::clone(&inner), batch, in_logits };
+        let error = prove(&(Arc::new(lying) as Arc<dyn Backend>), model.decoder()).unwrap_err();
+        let what = if in_logits { "logits" } else { "K of layer 1" };
+        assert!(matches!(&error, BackendError::Refused { kernel, .. } if kernel == what));
+        assert!(error.to_string().contains("a liar"), "{error}");
+    }
+    let inner: Arc<dyn Backend> = inner;
+    assert_eq!(prove(&inner, model.decoder()), Ok(()));
 }
 
 #[test]
