@@ -2,8 +2,9 @@
 //!
 //! A query row is one query head of one position. Two passes over the positions, as the maximum comes first: dot products of 16
 //! positions at once, then probabilities, then the mix of values. Probabilities times values of 32 positions fit 32 bits
-//! (32 · 2^14 · 4095 < 2^31) if the values have one shift; a product by 2^shift widens the sum. Where 32 positions have
-//! several shifts, each takes a turn with the other positions' probabilities masked.
+//! (32 · 2^14 · 4095 < 2^31) if the values have one shift; a product by 2^shift widens the sum. If 32 positions have
+//! several shifts, the excess over the least of them goes to the probabilities, as long as these fit 15 bits and their sum
+//! times 4095 fits 31. Where it doesn't, each shift takes a turn with the other positions' probabilities masked.
 
 use super::cache::{Cache, UNIT, v_width};
 use super::elementwise::{count_saturated, product_high};
@@ -16,13 +17,23 @@ pub(super) const ROWS: usize = 8;
 /// Limit of a score.
 const LIMIT: i64 = 1 << 30;
 
+/// Probabilities of 32 positions, in pairs.
+type Block = [i32; UNIT / 2];
+
+/// A sum of probabilities of 32 positions that keeps sums of products below 2^31.
+const SUM: u32 = (i32::MAX / 4095) as u32;
+
 /// Working memory for [`ROWS`] query rows.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// `[row][position]`: dot products, then scores.
     scores: Vec<Line>,
-    /// `[row][pair of positions]`.
-    probs: Vec<[i32; UNIT / 2]>,
+    /// `[row][block]`, pairs of positions.
+    probs: Vec<Block>,
+    /// The same times 2^excess.
+    scaled: Vec<Block>,
+    /// Whether all rows' scaled probabilities of a block will do.
+    fits: Vec<bool>,
     /// `[row][element]`.
     sums: Vec<[i64; 16]>,
 }
@@ -30,13 +41,16 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Bytes for `positions` positions.
     pub(super) fn size(positions: usize) -> u64 {
-        (positions.div_ceil(UNIT) * UNIT * 6 * ROWS) as u64
+        (positions.div_ceil(UNIT) * UNIT * 8 * ROWS) as u64
     }
 
     /// Makes room; what is there may stay.
     fn reserve(&mut self, blocks: usize, width: usize) {
         self.scores.resize(self.scores.len().max(ROWS * blocks * 2), Line::ZERO);
         self.probs.resize(self.probs.len().max(ROWS * blocks), [0; UNIT / 2]);
+        self.scaled.resize(self.scaled.len().max(ROWS * blocks), [0; UNIT / 2]);
+        self.fits.clear();
+        self.fits.resize(blocks, true);
         self.sums.resize(self.sums.len().max(ROWS * width), [0; 16]);
     }
 }
@@ -64,16 +78,20 @@ pub(super) fn attend(
     let positions = queries.iter().map(|q| q.positions).max().unwrap_or(0);
     let (blocks, width) = (positions.div_ceil(UNIT), v_width(cache.shape()));
     scratch.reserve(blocks, width);
-    let scores = &mut scratch.scores[..queries.len() * blocks * 2];
-    let probs = &mut scratch.probs[..queries.len() * blocks];
-    let sums = &mut scratch.sums[..queries.len() * width];
+    let Scratch { scores, probs, scaled, fits, sums } = scratch;
+    let scores = &mut scores[..queries.len() * blocks * 2];
+    let probs = &mut probs[..queries.len() * blocks];
+    let scaled = &mut scaled[..queries.len() * blocks];
+    let sums = &mut sums[..queries.len() * width];
     isa.run(Dots { cache, g, queries, blocks, out: scores });
     let mut totals = [0; ROWS];
-    let rows = scores.chunks_exact_mut(blocks * 2).zip(probs.chunks_exact_mut(blocks));
-    for ((query, total), (scores, probs)) in queries.iter().zip(&mut totals).zip(rows) {
+    let rows = scores.chunks_exact_mut(blocks * 2);
+    let rows = rows.zip(probs.chunks_exact_mut(blocks)).zip(scaled.chunks_exact_mut(blocks));
+    for ((query, total), ((scores, probs), scaled)) in queries.iter().zip(&mut totals).zip(rows) {
         *total = isa.run(Softmax { cache, g, scale, query, scores, probs });
+        isa.run(Scale { cache, g, positions, probs, scaled, fits });
     }
-    isa.run(Mix { cache, g, positions, blocks, probs, out: sums });
+    isa.run(Mix { cache, g, positions, blocks, probs, scaled, fits, out: sums });
     let rows = sums.chunks_exact(width).zip(totals).zip(out);
     rows.map(|((sums, total), out)| isa.run(FinishMix { sums: sums.as_flattened(), total, out }))
         .sum()
@@ -131,14 +149,20 @@ impl Dots<'_> {
     ) {
         let (keys, _) = self.cache.keys(block, self.g);
         let keys = keys.as_chunks::<2>().0;
-        let q: [&[i32]; P] = core::array::from_fn(|p| &self.queries[at + p].q[..keys.len()]);
+        let mut q: [&[i32]; P] = [&[]; P];
+        for p in 0..P {
+            q[p] = &self.queries[at + p].q[..keys.len()];
+        }
         let mut acc = [[simd.splat(0); R]; P];
         for (j, keys) in keys.iter().enumerate() {
-            let keys: [S::V; R] = core::array::from_fn(|r| simd.load(&keys[first + r]));
+            let mut k = [simd.splat(0); R];
+            for r in 0..R {
+                k[r] = simd.load(&keys[first + r]);
+            }
             for p in 0..P {
                 let q = simd.splat(q[p][j]);
                 for r in 0..R {
-                    acc[p][r] = simd.dot(acc[p][r], keys[r], q);
+                    acc[p][r] = simd.dot(acc[p][r], k[r], q);
                 }
             }
         }
@@ -159,7 +183,7 @@ struct Softmax<'a> {
     query: &'a Query<'a>,
     /// Dot products; overwritten.
     scores: &'a mut [Line],
-    probs: &'a mut [[i32; UNIT / 2]],
+    probs: &'a mut [Block],
 }
 
 impl Kernel for Softmax<'_> {
@@ -210,6 +234,47 @@ fn probability(score: i32, max: i32) -> u16 {
     ((exp2((d as u32) << 16) >> (n + 15).min(31)).wrapping_add(1) >> 1) as u16
 }
 
+/// Least shift of the positions of a block.
+#[inline(always)]
+fn least(shifts: &[u8; UNIT], valid: usize) -> u8 {
+    shifts[..valid].iter().fold(u8::MAX, |least, &s| least.min(s))
+}
+
+/// Probabilities times 2^(shift − least shift) of one query row, and where they don't fit.
+struct Scale<'a> {
+    cache: &'a Cache,
+    g: usize,
+    /// Of the query that sees the most; probabilities beyond are 0.
+    positions: usize,
+    probs: &'a [Block],
+    scaled: &'a mut [Block],
+    fits: &'a mut [bool],
+}
+
+impl Kernel for Scale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let blocks = self.probs.iter().zip(self.scaled).zip(self.fits);
+        for (block, ((probs, scaled), fits)) in blocks.enumerate() {
+            let (_, shifts) = self.cache.values(block, self.g);
+            let least = least(shifts, (self.positions - block * UNIT).min(UNIT));
+            let probs: &[u16; UNIT] = bytemuck::cast_ref(probs);
+            let scaled: &mut [u16; UNIT] = bytemuck::cast_mut(scaled);
+            let (mut or, mut sum) = (0, 0);
+            for ((scaled, &p), &shift) in scaled.iter_mut().zip(probs).zip(shifts) {
+                let p = u32::from(p) << shift.saturating_sub(least).min(16);
+                or |= p;
+                // Only needed if all are below 2^15.
+                sum = p.wrapping_add(sum);
+                *scaled = p as u16;
+            }
+            *fits &= or < 1 << 15 && sum <= SUM;
+        }
+    }
+}
+
 /// The sums over all positions of probabilities times values.
 struct Mix<'a> {
     cache: &'a Cache,
@@ -217,7 +282,10 @@ struct Mix<'a> {
     positions: usize,
     blocks: usize,
     /// `[query][block]`.
-    probs: &'a [[i32; UNIT / 2]],
+    probs: &'a [Block],
+    scaled: &'a [Block],
+    /// By block.
+    fits: &'a [bool],
     /// `[query][vector of the head]`.
     out: &'a mut [[i64; 16]],
 }
@@ -264,35 +332,24 @@ impl Mix<'_> {
         let mut wide = [[simd.wide_zero(); R]; P];
         for block in 0..self.blocks {
             let (values, shifts) = self.cache.values(block, self.g);
-            let probs: [&[i32; UNIT / 2]; P] =
-                core::array::from_fn(|p| &self.probs[(at + p) * self.blocks + block]);
+            let mut rows = [&[0; UNIT / 2]; P];
             let valid = (self.positions - block * UNIT).min(UNIT);
+            if self.fits[block] {
+                for p in 0..P {
+                    rows[p] = &self.scaled[(at + p) * self.blocks + block];
+                }
+                let shift = least(shifts, valid);
+                pass::<S, P, R, true>(simd, values, width, first, rows, u32::MAX, shift, &mut wide);
+                continue;
+            }
+            for p in 0..P {
+                rows[p] = &self.probs[(at + p) * self.blocks + block];
+            }
             let mut rest = u32::MAX >> (UNIT - valid);
             while rest != 0 {
                 let shift = shifts[rest.trailing_zeros() as usize];
                 let same = rest & equal(shifts, shift);
-                let mut acc = [[simd.splat(0); R]; P];
-                for (s, values) in values.chunks_exact(width).enumerate() {
-                    let bits = same >> (2 * s) & 3;
-                    if bits == 0 {
-                        continue;
-                    }
-                    let mask = ((bits & 1) * 0xffff + (bits >> 1) * 0xffff_0000) as i32;
-                    let values = &values[first..first + R];
-                    let values: [S::V; R] = core::array::from_fn(|r| simd.load(&values[r]));
-                    for p in 0..P {
-                        let prob = simd.splat(probs[p][s] & mask);
-                        for r in 0..R {
-                            acc[p][r] = simd.dot(acc[p][r], values[r], prob);
-                        }
-                    }
-                }
-                let power = simd.splat_halves(1 << shift.min(20));
-                for p in 0..P {
-                    for r in 0..R {
-                        wide[p][r] = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), power);
-                    }
-                }
+                pass::<S, P, R, false>(simd, values, width, first, rows, same, shift, &mut wide);
                 rest &= !same;
             }
         }
@@ -300,6 +357,46 @@ impl Mix<'_> {
             for (wide, out) in wide.into_iter().zip(&mut self.out[(at + p) * width + first..]) {
                 simd.wide_store(wide, out);
             }
+        }
+    }
+}
+
+/// Adds the products of a block's positions in the set `positions`, or of `ALL`, times 2^shift.
+#[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "an inner loop, written once for both callers")]
+fn pass<S: Simd, const P: usize, const R: usize, const ALL: bool>(
+    simd: S,
+    values: &[Line],
+    width: usize,
+    first: usize,
+    probs: [&Block; P],
+    positions: u32,
+    shift: u8,
+    wide: &mut [[S::W; R]; P],
+) {
+    let mut acc = [[simd.splat(0); R]; P];
+    for (s, values) in values.chunks_exact(width).enumerate() {
+        let bits = if ALL { 3 } else { positions >> (2 * s) & 3 };
+        if bits == 0 {
+            continue;
+        }
+        let mask = ((bits & 1) * 0xffff + (bits >> 1) * 0xffff_0000) as i32;
+        let Some(values) = values[first..].first_chunk::<R>() else { return };
+        let mut v = [simd.splat(0); R];
+        for r in 0..R {
+            v[r] = simd.load(&values[r]);
+        }
+        for p in 0..P {
+            let prob = simd.splat(probs[p][s] & mask);
+            for r in 0..R {
+                acc[p][r] = simd.dot(acc[p][r], v[r], prob);
+            }
+        }
+    }
+    let power = simd.splat_halves(1 << shift.min(20));
+    for p in 0..P {
+        for r in 0..R {
+            wide[p][r] = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), power);
         }
     }
 }

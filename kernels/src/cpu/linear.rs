@@ -15,7 +15,7 @@ use std::ops::Range;
 pub(super) const TILE: usize = 8;
 
 /// Lines that are fetched ahead when there is little to compute with each.
-const AHEAD: usize = 40;
+const AHEAD: usize = 64;
 
 /// The exact sums of a panel's rows for up to [`TILE`] rows of activations.
 pub(super) type Sums = [[i64; PANEL]; TILE];
@@ -113,18 +113,15 @@ fn tile<S: Simd, F: Packing, const P: usize, const R: usize>(
         }
         dots::<S, F, P, R>(simd, weights, half, x, &mut acc);
         let d = scales_of::<S, R>(simd, &lines[0], half);
+        let m = scales_of::<S, R>(simd, &lines[if F::MINIMA { 1 } else { 0 }], half);
         for p in 0..P {
+            let sum = simd.splat_halves(sums[p]);
             for r in 0..R {
-                wide[p][r] = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), d[r]);
-            }
-        }
-        if F::MINIMA {
-            let m = scales_of::<S, R>(simd, &lines[1], half);
-            for p in 0..P {
-                let sum = simd.splat_halves(sums[p]);
-                for r in 0..R {
-                    wide[p][r] = simd.mul_add(wide[p][r], sum, m[r]);
+                let mut w = simd.mul_add(wide[p][r], simd.halves(acc[p][r]), d[r]);
+                if F::MINIMA {
+                    w = simd.mul_add(w, sum, m[r]);
                 }
+                wide[p][r] = w;
             }
         }
     }
