@@ -5,6 +5,7 @@
 //! (32 · 2^14 · 4095 < 2^31) if the values have one shift; a product by 2^shift widens the sum. If 32 positions have
 //! several shifts, the excess over the least of them goes to the probabilities, as long as these fit 15 bits and their sum
 //! times 4095 fits 31. Where it doesn't, each shift takes a turn with the other positions' probabilities masked.
+#![expect(clippy::needless_range_loop, reason = "indices of registers: the loops are unrolled")]
 
 use super::cache::{Cache, UNIT, v_width};
 use super::elementwise::{count_saturated, product_high};
