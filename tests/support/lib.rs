@@ -2,6 +2,7 @@
 //! between two runs on the embedded EVM.
 
 pub mod arena;
+pub mod large;
 pub mod processes;
 pub mod real;
 pub mod tiny;

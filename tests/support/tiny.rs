@@ -120,7 +120,7 @@ impl Shape {
         Arc::new(Model::import(file, &|_, _| {}).expect("a generated model is importable"))
     }
 
-    fn metadata(&self, width: u32) -> GgufBuilder {
+    pub(crate) fn metadata(&self, width: u32) -> GgufBuilder {
         GgufBuilder::new()
             .string("general.architecture", "llama")
             .string("general.name", "tiny")
@@ -197,7 +197,7 @@ impl Writer<'_> {
     }
 }
 
-fn f32_bytes(values: &[f32]) -> Vec<u8> {
+pub(crate) fn f32_bytes(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 

@@ -1,5 +1,7 @@
 //! A builder of small GGUF files, for generated models and tests.
 
+use std::io::Write;
+
 use super::{ALIGNMENT_KEY, Array, DEFAULT_ALIGNMENT, MAGIC, TensorKind, Value};
 
 /// Collects metadata and tensors and lays them out as a version 3 file.
@@ -115,6 +117,30 @@ impl GgufBuilder {
 
     /// The file.
     pub fn build(&self) -> Vec<u8> {
+        let mut out = self.header();
+        for tensor in &self.tensors {
+            out.resize(out.len().next_multiple_of(self.alignment as usize), 0);
+            out.extend_from_slice(&tensor.bytes);
+        }
+        out
+    }
+
+    /// Writes the file without a second copy of the tensors in memory.
+    pub fn write_to(&self, file: &mut impl Write) -> std::io::Result<()> {
+        let header = self.header();
+        file.write_all(&header)?;
+        let mut at = header.len();
+        for tensor in &self.tensors {
+            let start = at.next_multiple_of(self.alignment as usize);
+            file.write_all(&vec![0; start - at])?;
+            file.write_all(&tensor.bytes)?;
+            at = start + tensor.bytes.len();
+        }
+        Ok(())
+    }
+
+    /// Metadata and the description of the tensors.
+    fn header(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
         out.extend(self.version.to_le_bytes());
         out.extend((self.tensors.len() as u64).to_le_bytes());
@@ -132,10 +158,6 @@ impl GgufBuilder {
             out.extend(tensor.kind.code().to_le_bytes());
             out.extend(offset.to_le_bytes());
             offset += (tensor.bytes.len() as u64).next_multiple_of(self.alignment);
-        }
-        for tensor in &self.tensors {
-            out.resize(out.len().next_multiple_of(self.alignment as usize), 0);
-            out.extend_from_slice(&tensor.bytes);
         }
         out
     }
