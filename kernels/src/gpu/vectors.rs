@@ -240,7 +240,7 @@ pub fn random(kernel: Kernel, seed: u64) -> Case {
         }
         Kernel::Sample => {
             let (vocabulary, span) = (rng.up_to(1500) as usize, Span::random(rng, 4, 4));
-            Sample { vocabulary, logits: rng.draw(), tie: rng.coin() }.case(rng, span)
+            Sample { vocabulary, logits: rng.draw(), peaks: rng.below(4) }.case(rng, span)
         }
     };
     if !is_linear(kernel) {

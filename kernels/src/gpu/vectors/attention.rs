@@ -171,6 +171,34 @@ impl Attention {
 
     /// Mix.
     pub(super) fn mix(self, rng: &mut Rng, span: Span) -> Case {
+        self.mix_of(rng, span, |rng, _, seen| {
+            let limit = if self.x == Draw::Any { 1 << rng.up_to(30) } else { 1 << 30 };
+            let mut scores = rng.values(seen, self.x, limit);
+            if self.x == Draw::Any && rng.coin() {
+                // One maximum, anywhere.
+                scores.iter_mut().for_each(|score| *score = (*score).min(limit - 1));
+                scores[rng.below(seen as u32) as usize] = limit;
+            }
+            scores
+        })
+    }
+
+    /// Mix of all differences of scores that have a probability: a head each 2^16 of them.
+    pub(super) fn every_fraction(rng: &mut Rng) -> Case {
+        let heads = Attention { rows: Draw::Highest, shift: Some(0), ..Self::new(16, 1, 2) };
+        heads.mix_of(rng, Span::all(65_535, 1), |_, h, seen| {
+            let below = |i: usize| if i == 0 { 0 } else { -((h * seen + i) as i32) };
+            (0..seen).map(below).collect()
+        })
+    }
+
+    /// Mix of what `scores` gives for a head and its number of positions.
+    fn mix_of(
+        self,
+        rng: &mut Rng,
+        span: Span,
+        mut scores: impl FnMut(&mut Rng, usize, usize) -> Vec<i32>,
+    ) -> Case {
         let Self { heads, kv, len, .. } = self;
         let (count, positions, tiles) = (span.count as usize, span.positions(), self.tiles(span));
         let (v, v_shifts) = self.quantized(rng, (positions, kv), self.rows, 12);
@@ -180,8 +208,7 @@ impl Attention {
         let [mut sums, mut parts] = before.clone();
         for (row, h) in span.rows().flat_map(|row| (0..heads).map(move |h| (row, h))) {
             let seen = span.first as usize + row + 1;
-            let limit = if self.x == Draw::Any { rng.up_to(30) } else { 30 };
-            let s = rng.values(seen, self.x, 1 << limit);
+            let s = scores(rng, h, seen);
             let at = (row * heads + h) * tiles;
             all_scores[at * TILE..][..seen].copy_from_slice(&bits(&s));
             let max = s.iter().copied().max().unwrap_or(0);

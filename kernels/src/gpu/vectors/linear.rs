@@ -26,7 +26,12 @@ pub(super) struct Linear {
     pub(super) x: Draw,
     /// The shift of every row, if it isn't drawn: at most 16.
     pub(super) shift: Option<u32>,
+    /// Weights and activations of every position, if they aren't drawn.
+    pub(super) given: Option<(Vec<u8>, Vec<i16>)>,
 }
+
+/// Columns of [`Linear::edges`]: most activations are as large as they can be, a few are small.
+const EDGE_COLS: usize = 544;
 
 impl Linear {
     /// One with random values.
@@ -43,7 +48,51 @@ impl Linear {
             scales: Scales::Any,
             x: Draw::Any,
             shift: None,
+            given: None,
         }
+    }
+
+    /// Rows whose results are at the limits of 32 bits, and one beside them.
+    pub(super) fn edges(format: Format) -> Self {
+        // Scales of 2^8 or 2^13 and a shift of 16 make `Σ w·q` or 32 times it the result.
+        let (scale, min, weights, unit) = match format {
+            Format::Q8_0 => (0x0100u16, None, -128..=127, 1),
+            Format::Q4_1 => (0x1000, Some(0x9c00u16), -8..=7, 32),
+            _ => (0x1000, None, -8..=7, 32),
+        };
+        let q = |i: usize| {
+            if i < 520 {
+                32_767
+            } else if i < 532 {
+                256
+            } else {
+                1
+            }
+        };
+        let x: Vec<i16> = (0..EDGE_COLS).map(q).collect();
+        let results =
+            [-1i64 << 31, (-1 << 31) + unit, (-1 << 31) - unit, 1 << 31, (1 << 31) - unit];
+        let mut bytes = Vec::new();
+        for result in results {
+            let mut rest = result / unit;
+            let mut weight = |q: &i16| {
+                let w = (rest / i64::from(*q)).clamp(*weights.start(), *weights.end());
+                rest -= w * i64::from(*q);
+                w
+            };
+            let row: Vec<i64> = x.iter().map(&mut weight).collect();
+            for block in row.as_chunks::<32>().0 {
+                bytes.extend(scale.to_le_bytes());
+                bytes.extend(min.iter().flat_map(|min| min.to_le_bytes()));
+                let nibbles = |j: usize| (block[j] + 8) | ((block[j + 16] + 8) << 4);
+                match format {
+                    Format::Q8_0 => bytes.extend(block.map(|w| w as u8)),
+                    _ => bytes.extend((0..16).map(|j| nibbles(j) as u8)),
+                }
+            }
+        }
+        let (shift, given) = (Some(16), Some((bytes, x)));
+        Self { shift, given, ..Self::new(format, results.len(), EDGE_COLS) }
     }
 
     /// The case for [`Kernel::Linear`] or [`Kernel::LinearBatch`].
@@ -56,9 +105,11 @@ impl Linear {
         let Self { format, n, cols, .. } = *self;
         let rows = self.piece.len();
         let count = span.count as usize;
-        let weights = rng.weights(format, (rows, cols), (self.weights, self.scales));
-        let mut x = Vec::new();
-        for _ in 0..count {
+        let (weights, mut x) = match &self.given {
+            Some((weights, x)) => (weights.clone(), x.repeat(count)),
+            None => (rng.weights(format, (rows, cols), (self.weights, self.scales)), Vec::new()),
+        };
+        while x.len() < count * cols {
             let bits = if self.x == Draw::Any { rng.up_to(15) } else { 15 };
             x.extend(rng.quantized(cols, self.x, bits));
         }
@@ -97,7 +148,7 @@ impl Linear {
         let positions = span.rows().len() as u32;
         let groups = [(rows as u32).div_ceil(tile_rows), positions.div_ceil(tile_positions), 1];
         case(
-            format!("{self:?}, {span:?}"),
+            format!("{:?}, {span:?}", Self { given: None, ..self.clone() }),
             kernel.tuned(Some(format), tuning),
             span,
             op,

@@ -66,14 +66,16 @@ impl RmsNorm {
         self.of(rng, span, x)
     }
 
-    /// A row whose mean square is `4^k − eps`: the root is then as small as it can be.
-    pub(super) fn power_of_four(self, rng: &mut Rng, k: u32) -> Case {
-        let mean = (1u64 << (2 * k)).saturating_sub(self.eps.into());
+    /// A row whose mean square and `eps` add up to `m`: where that is a square, the root is exact.
+    pub(super) fn with_mean(self, rng: &mut Rng, m: u64) -> Case {
+        let mean = m.saturating_sub(self.eps.into());
         let mut rest = mean * self.n as u64;
         let mut x = Vec::with_capacity(self.n);
         for left in (0..self.n as u64).rev() {
-            // The last ones make up for what rounding has left.
-            let v = if left < 8 { rest.isqrt() } else { mean.isqrt() };
+            // All are different, and the last ones make up for what the others have left.
+            let share = (rest / (left + 1)).isqrt();
+            let less = u64::from(rng.below(share.min(1 << 31) as u32 / 2 + 1));
+            let v = if left < 8 { rest.isqrt() } else { share - less };
             rest -= v * v;
             x.push(if rng.coin() { v as i32 } else { -(v as i32) });
         }
@@ -134,8 +136,8 @@ impl SwiGlu {
 pub(super) struct Sample {
     pub(super) vocabulary: usize,
     pub(super) logits: Draw,
-    /// The largest logit occurs twice.
-    pub(super) tie: bool,
+    /// So many logits, anywhere, are made the largest, and equal; 0 leaves them as they are drawn.
+    pub(super) peaks: u32,
 }
 
 impl Sample {
@@ -144,10 +146,12 @@ impl Sample {
         let span = Span { heads_only: true, ..span };
         let count = span.rows().len();
         let mut logits: Vec<i32> = (0..count).flat_map(|_| rng.fx(n, self.logits)).collect();
-        for row in logits.chunks_mut(n).filter(|_| self.tie) {
-            let largest = row.iter().copied().max().unwrap_or(0);
-            row[rng.below(n as u32) as usize] = largest;
-            row[rng.below(n as u32) as usize] = largest;
+        for row in logits.chunks_mut(n).filter(|_| self.peaks > 0) {
+            let largest = row.iter().copied().max().unwrap_or(0).max(2 - i32::MAX);
+            row.iter_mut().for_each(|logit| *logit = (*logit).min(largest - 1));
+            for _ in 0..self.peaks {
+                row[rng.below(n as u32) as usize] = largest;
+            }
         }
         let mut expected = unwritten(span.count as usize);
         for (token, row) in expected.iter_mut().zip(logits.chunks(n)) {

@@ -147,12 +147,12 @@ impl Sizes {
             let norm = RmsNorm { n: self.width, eps: self.eps, exponent, x: any, w: any };
             let highest = RmsNorm { x: Draw::Highest, w: Draw::Highest, ..norm };
             cases.extend([norm.case(rng, one), norm.case(rng, many), highest.case(rng, one)]);
-            cases.push(norm.power_of_four(rng, 16));
+            cases.push(norm.with_mean(rng, 1 << 32));
         }
         let swiglu = SwiGlu { n: self.hidden, gate: Draw::Any, up: Draw::Any };
         let limits = SwiGlu { gate: Draw::Limits, up: Draw::Limits, ..swiglu };
         cases.extend([swiglu.case(rng, one), swiglu.case(rng, many), limits.case(rng, one)]);
-        let sample = Sample { vocabulary: self.vocabulary, logits: Draw::Any, tie: true };
+        let sample = Sample { vocabulary: self.vocabulary, logits: Draw::Any, peaks: 2 };
         cases.push(sample.case(rng, Span::heads(0, 1, 0)));
         cases.push(sample.case(rng, Span::heads(4, 5, 3)));
         cases

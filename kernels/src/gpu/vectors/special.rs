@@ -23,7 +23,11 @@ pub fn special(kernel: Kernel) -> Vec<Case> {
         Kernel::Linear | Kernel::LinearBatch => linear(rng, kernel),
         Kernel::Rope => rope(rng),
         Kernel::Scores => attention(rng, Attention::scores),
-        Kernel::Mix => attention(rng, Attention::mix),
+        Kernel::Mix => {
+            let mut cases = attention(rng, Attention::mix);
+            cases.push(because("every fraction", Attention::every_fraction(rng)));
+            cases
+        }
         Kernel::MixFinish => attention(rng, Attention::finish),
         Kernel::SwiGlu => swiglu(rng),
         Kernel::Sample => sample(rng),
@@ -87,7 +91,12 @@ fn rms_norm(rng: &mut Rng) -> Vec<Case> {
         }
     }
     for (k, n) in [5, 8, 12, 20, 26].into_iter().flat_map(|k| [(k, 32), (k, 576)]) {
-        cases.push(because("power of four", RmsNorm { n, ..usual }.power_of_four(rng, k)));
+        let m = 1 << (2 * k);
+        cases.push(because("power of four", RmsNorm { n, ..usual }.with_mean(rng, m)));
+    }
+    for root in [3, 5, 13, 77, 1001, 4095, 65_537, 99_999, 1_000_003, 16_777_213u64] {
+        let norm = RmsNorm { n: 8224, eps: 1, ..usual };
+        cases.push(because("square", norm.with_mean(rng, root * root)));
     }
     cases.push(because("every magnitude", usual.case(rng, Span::all(0, 200))));
     cases.push(because("heads only", usual.case(rng, Span::heads(7, 9, 6))));
@@ -120,6 +129,7 @@ fn linear(rng: &mut Rng, kernel: Kernel) -> Vec<Case> {
                 add("saturates", Linear { bias, residual, shift, ..linear }, Span::all(0, 2));
             }
         }
+        add("edges", Linear::edges(format), Span::all(0, 1));
         for (bias, residual) in [(false, false), (false, true), (true, false), (true, true)] {
             let linear = Linear { bias, residual, ..Linear::new(format, 70, 64) };
             add("bias and residual", linear.clone(), Span::all(0, many));
@@ -220,13 +230,15 @@ fn swiglu(rng: &mut Rng) -> Vec<Case> {
 fn sample(rng: &mut Rng) -> Vec<Case> {
     let mut cases = Vec::new();
     for vocabulary in [1, 2, 3, 31, 63, 64, 65, 127, 255, 256, 257, 511, 1000, 49152] {
-        for (logits, tie) in [(Draw::Any, false), (Draw::Any, true), (Draw::Limits, true)] {
-            let sample = Sample { vocabulary, logits, tie };
+        for (logits, peaks) in
+            [0, 1, 1, 2, 5].map(|n| (Draw::Any, n)).into_iter().chain([(Draw::Limits, 0)])
+        {
+            let sample = Sample { vocabulary, logits, peaks };
             cases.push(because("vocabulary", sample.case(rng, Span::heads(4, 5, 2))));
         }
     }
     for logits in [Draw::Zero, Draw::Highest, Draw::Lowest] {
-        let sample = Sample { vocabulary: 777, logits, tie: false };
+        let sample = Sample { vocabulary: 777, logits, peaks: 0 };
         cases.push(because("all equal", sample.case(rng, Span::heads(0, 3, 0))));
     }
     cases
