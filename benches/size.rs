@@ -33,7 +33,7 @@ struct Arguments {
     #[arg(long, default_value_t = 16)]
     r#gen: u32,
     /// Where generated models are kept
-    #[arg(long, default_value = "target/shapes")]
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/shapes"))]
     dir: PathBuf,
     /// A line is appended to this file
     #[arg(long)]

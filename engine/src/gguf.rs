@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
+use refute_kernels::decoder::{self, Owner};
 
 pub use error::GgufError;
 pub use tensor::{TensorInfo, TensorKind};
@@ -65,9 +66,21 @@ struct Header {
     by_name: HashMap<String, usize>,
 }
 
-impl AsRef<[u8]> for Inner {
-    fn as_ref(&self) -> &[u8] {
+impl Owner for Inner {
+    fn bytes(&self) -> &[u8] {
         self.bytes.as_slice()
+    }
+
+    fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if let Bytes::Mapped(map) = &self.bytes {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: the map is a file's, read-only: a page that is dropped is read from the file again when it is next
+            // touched, with the same bytes as long as the file doesn't change, which is the map's own condition.
+            #[allow(unsafe_code, reason = "memory can only be given back by telling the system")]
+            // Advice is advice: where it isn't taken, the pages stay.
+            let _ = unsafe { map.unchecked_advise_range(advice, range.start, range.len()) };
+        }
     }
 }
 
@@ -175,8 +188,8 @@ impl Gguf {
     /// # Panics
     ///
     /// As [`Self::tensor_bytes`].
-    pub fn tensor_data(&self, info: &TensorInfo) -> refute_kernels::decoder::Bytes {
-        refute_kernels::decoder::Bytes::new(self.0.clone(), info.range())
+    pub fn tensor_data(&self, info: &TensorInfo) -> decoder::Bytes {
+        decoder::Bytes::new(self.0.clone(), info.range())
     }
 }
 

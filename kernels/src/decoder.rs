@@ -9,10 +9,25 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// A range of bytes that somebody owns: a mapped file, or what an import made.
+/// Who holds the bytes of matrices: a mapped file, or what an import made.
+pub trait Owner: Send + Sync {
+    /// All of them.
+    fn bytes(&self) -> &[u8];
+
+    /// These are not needed for now: what a file can give again needn't stay in memory.
+    fn release(&self, _range: Range<usize>) {}
+}
+
+impl Owner for Vec<u8> {
+    fn bytes(&self) -> &[u8] {
+        self
+    }
+}
+
+/// A range of bytes that somebody owns.
 #[derive(Clone)]
 pub struct Bytes {
-    owner: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    owner: Arc<dyn Owner>,
     range: Range<usize>,
 }
 
@@ -21,8 +36,8 @@ impl Bytes {
     ///
     /// # Panics
     /// If the range isn't in it.
-    pub fn new(owner: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize>) -> Self {
-        let len = (*owner).as_ref().len();
+    pub fn new(owner: Arc<dyn Owner>, range: Range<usize>) -> Self {
+        let len = owner.bytes().len();
         assert!(range.start <= range.end && range.end <= len, "{range:?} of {len} bytes");
         Self { owner, range }
     }
@@ -32,13 +47,18 @@ impl Bytes {
         let range = 0..bytes.len();
         Self { owner: Arc::new(bytes), range }
     }
+
+    /// They are not needed for now; they can still be read.
+    pub fn release(&self) {
+        self.owner.release(self.range.clone());
+    }
 }
 
 impl Deref for Bytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &(*self.owner).as_ref()[self.range.clone()]
+        &self.owner.bytes()[self.range.clone()]
     }
 }
 

@@ -55,6 +55,7 @@ impl Model {
         for linear in all_linears(&decoder) {
             let (lines, after) = rest.split_at_mut(matrix_lines(&linear.weights));
             pack(&linear.weights, lines, team);
+            linear.weights.bytes.release();
             rest = after;
         }
         let arena = Arc::new(arena);

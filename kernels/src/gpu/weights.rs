@@ -175,11 +175,9 @@ impl<'a> Uploader<'a> {
                 rows: rows as u32,
             })
         };
-        Ok(DeviceMatrix {
-            format: matrix.format,
-            cols: matrix.cols as u32,
-            chunks: (0..matrix.rows).step_by(rows_max).map(chunk).collect::<Result<_, _>>()?,
-        })
+        let chunks = (0..matrix.rows).step_by(rows_max).map(chunk).collect::<Result<_, _>>()?;
+        matrix.bytes.release();
+        Ok(DeviceMatrix { format: matrix.format, cols: matrix.cols as u32, chunks })
     }
 
     /// A buffer of `bytes`, with zeros up to a whole vector of four words.

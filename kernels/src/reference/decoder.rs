@@ -219,6 +219,8 @@ impl ReferenceSequence {
                 out,
             );
         });
+        // It runs beside a backend that has weights of its own: the file's needn't stay in memory as well.
+        l.weights.bytes.release();
         self.count(&out);
         out
     }
