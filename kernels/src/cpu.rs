@@ -20,6 +20,8 @@ mod pack;
 mod sequence;
 mod simd;
 mod team;
+#[cfg(test)]
+mod tests;
 mod workspace;
 
 pub use simd::Isa;
