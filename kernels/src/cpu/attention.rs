@@ -7,7 +7,7 @@
 //! times 4095 fits 31. Where it doesn't, each shift takes a turn with the other positions' probabilities masked.
 #![expect(clippy::needless_range_loop, reason = "indices of registers: the loops are unrolled")]
 
-use super::cache::{Cache, UNIT, v_width};
+use super::cache::{Layer, UNIT, v_width};
 use super::elementwise::{count_saturated, product_high};
 use super::simd::{Isa, Kernel, Line, Simd};
 use crate::fx::{bitlen, exp2, sat32};
@@ -69,7 +69,7 @@ pub(super) struct Query<'a> {
 /// Attention of up to [`ROWS`] query rows over head `g`; `out` has one row of Fx for each. Yields how many are saturated.
 pub(super) fn attend(
     isa: Isa,
-    cache: &Cache,
+    cache: Layer<'_>,
     g: usize,
     scale: i32,
     queries: &[Query<'_>],
@@ -77,7 +77,7 @@ pub(super) fn attend(
     out: &mut [&mut [i32]],
 ) -> u64 {
     let positions = queries.iter().map(|q| q.positions).max().unwrap_or(0);
-    let (blocks, width) = (positions.div_ceil(UNIT), v_width(cache.shape()));
+    let (blocks, width) = (positions.div_ceil(UNIT), v_width(&cache.shape));
     scratch.reserve(blocks, width);
     let Scratch { scores, probs, scaled, fits, sums } = scratch;
     let scores = &mut scores[..queries.len() * blocks * 2];
@@ -100,7 +100,7 @@ pub(super) fn attend(
 
 /// Dot products of queries with the keys of all blocks.
 struct Dots<'a> {
-    cache: &'a Cache,
+    cache: Layer<'a>,
     g: usize,
     queries: &'a [Query<'a>],
     blocks: usize,
@@ -178,7 +178,7 @@ impl Dots<'_> {
 
 /// Scores, maximum, probabilities and their sum of one query row.
 struct Softmax<'a> {
-    cache: &'a Cache,
+    cache: Layer<'a>,
     g: usize,
     scale: i32,
     query: &'a Query<'a>,
@@ -243,7 +243,7 @@ fn least(shifts: &[u8; UNIT], valid: usize) -> u8 {
 
 /// Probabilities times 2^(shift − least shift) of one query row, and where they don't fit.
 struct Scale<'a> {
-    cache: &'a Cache,
+    cache: Layer<'a>,
     g: usize,
     /// Of the query that sees the most; probabilities beyond are 0.
     positions: usize,
@@ -278,7 +278,7 @@ impl Kernel for Scale<'_> {
 
 /// The sums over all positions of probabilities times values.
 struct Mix<'a> {
-    cache: &'a Cache,
+    cache: Layer<'a>,
     g: usize,
     positions: usize,
     blocks: usize,
@@ -313,7 +313,7 @@ impl Kernel for Mix<'_> {
 impl Mix<'_> {
     #[inline(always)]
     fn part<S: Simd, const P: usize>(&mut self, simd: S, at: usize) -> usize {
-        let width = v_width(self.cache.shape());
+        let width = v_width(&self.cache.shape);
         let mut vector = 0;
         while S::LARGE && vector + 2 <= width {
             self.tile::<S, P, 2>(simd, at, vector);
@@ -329,7 +329,7 @@ impl Mix<'_> {
     /// Vectors `first..first + R` of the head for queries `at..at + P`.
     #[inline(always)]
     fn tile<S: Simd, const P: usize, const R: usize>(&mut self, simd: S, at: usize, first: usize) {
-        let width = v_width(self.cache.shape());
+        let width = v_width(&self.cache.shape);
         let mut wide = [[simd.wide_zero(); R]; P];
         for block in 0..self.blocks {
             let (values, shifts) = self.cache.values(block, self.g);

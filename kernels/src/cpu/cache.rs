@@ -1,26 +1,40 @@
-//! K and V of one layer, in the order in which attention reads them.
+//! K and V, in the order in which attention reads them.
 //!
 //! 32 positions of one head are a unit. Its keys are, for each pair of elements, two lines: a lane is a position, and holds
 //! the pair. Its values are, for each pair of positions, as many lines as the head fills: a lane is an element, in
 //! [`lane`]'s order, and holds the element at both positions.
 
+use super::arena::Arena;
 use super::pack::lane;
 use super::simd::Line;
 use super::team::{Parts, Team};
 use crate::Heads;
-use crate::backend::Rows;
+use crate::backend::{BackendError, Rows};
 
 /// Positions of a unit.
 pub(super) const UNIT: usize = 32;
 
-/// All positions of one layer.
+/// All positions of all layers. The units of a head follow each other, so that attention reads straight on.
 #[derive(Debug)]
 pub(super) struct Cache {
     shape: Heads,
-    k: Vec<Line>,
+    /// Units of a head.
+    blocks: usize,
+    /// Keys of all layers, then values.
+    arena: Arena,
     k_shifts: Vec<[u8; UNIT]>,
-    v: Vec<Line>,
     v_shifts: Vec<[u8; UNIT]>,
+}
+
+/// One layer of it.
+#[derive(Clone, Copy)]
+pub(super) struct Layer<'a> {
+    pub(super) shape: Heads,
+    blocks: usize,
+    k: &'a [Line],
+    v: &'a [Line],
+    k_shifts: &'a [[u8; UNIT]],
+    v_shifts: &'a [[u8; UNIT]],
 }
 
 /// Lines of a unit's keys.
@@ -28,61 +42,97 @@ const fn k_lines(shape: &Heads) -> usize {
     shape.len / 2 * (UNIT / 16)
 }
 
+/// Lines of a unit's values.
+const fn v_lines(shape: &Heads) -> usize {
+    UNIT / 2 * v_width(shape)
+}
+
 /// Lines of a pair of positions' values.
 pub(super) const fn v_width(shape: &Heads) -> usize {
     shape.len.div_ceil(16)
 }
 
-impl Cache {
-    /// Bytes for `positions` positions.
-    pub(super) fn size(shape: &Heads, positions: usize) -> u64 {
-        let unit = (k_lines(shape) + UNIT / 2 * v_width(shape)) * size_of::<Line>() + 2 * UNIT;
-        (positions.div_ceil(UNIT) * shape.kv * unit) as u64
-    }
-
-    pub(super) fn new(shape: Heads, positions: usize) -> Self {
-        let units = positions.div_ceil(UNIT) * shape.kv;
-        Self {
-            shape,
-            k: vec![Line::ZERO; units * k_lines(&shape)],
-            k_shifts: vec![[0; UNIT]; units],
-            v: vec![Line::ZERO; units * UNIT / 2 * v_width(&shape)],
-            v_shifts: vec![[0; UNIT]; units],
-        }
-    }
-
-    pub(super) fn shape(&self) -> &Heads {
-        &self.shape
-    }
-
+impl<'a> Layer<'a> {
     /// Keys of 32 positions of head `g`, and their shifts.
     #[inline(always)]
-    pub(super) fn keys(&self, block: usize, g: usize) -> (&[Line], &[u8; UNIT]) {
-        let (unit, lines) = (block * self.shape.kv + g, k_lines(&self.shape));
+    pub(super) fn keys(&self, block: usize, g: usize) -> (&'a [Line], &'a [u8; UNIT]) {
+        let (unit, lines) = (g * self.blocks + block, k_lines(&self.shape));
         (&self.k[unit * lines..][..lines], &self.k_shifts[unit])
     }
 
     /// Values of 32 positions of head `g`, and their shifts.
     #[inline(always)]
-    pub(super) fn values(&self, block: usize, g: usize) -> (&[Line], &[u8; UNIT]) {
-        let unit = block * self.shape.kv + g;
-        let lines = UNIT / 2 * v_width(&self.shape);
+    pub(super) fn values(&self, block: usize, g: usize) -> (&'a [Line], &'a [u8; UNIT]) {
+        let (unit, lines) = (g * self.blocks + block, v_lines(&self.shape));
         (&self.v[unit * lines..][..lines], &self.v_shifts[unit])
     }
+}
 
-    /// Writes the rows of positions from `start` on.
-    pub(super) fn write(&mut self, team: &mut Team, start: usize, k: &RowsRef, v: &RowsRef) {
+impl Cache {
+    /// Bytes for `positions` positions of `layers` layers.
+    pub(super) fn size(shape: &Heads, layers: usize, positions: usize) -> u64 {
+        let unit = (k_lines(shape) + v_lines(shape)) * size_of::<Line>() + 2 * UNIT;
+        (positions.div_ceil(UNIT) * shape.kv * layers * unit) as u64
+    }
+
+    /// # Errors
+    /// The system doesn't give as much.
+    pub(super) fn new(shape: Heads, layers: usize, positions: usize) -> Result<Self, BackendError> {
+        let blocks = positions.div_ceil(UNIT);
+        let units = layers * shape.kv * blocks;
+        let lines = units * (k_lines(&shape) + v_lines(&shape));
+        Ok(Self {
+            shape,
+            blocks,
+            arena: Arena::new("keys and values", lines)?,
+            k_shifts: vec![[0; UNIT]; units],
+            v_shifts: vec![[0; UNIT]; units],
+        })
+    }
+
+    /// Layer `l`.
+    pub(super) fn layer(&self, l: usize) -> Layer<'_> {
+        let units = self.shape.kv * self.blocks;
+        let (k_lines, v_lines) = (units * k_lines(&self.shape), units * v_lines(&self.shape));
+        let (k, v) = self.arena.lines().split_at(self.values_at());
+        Layer {
+            shape: self.shape,
+            blocks: self.blocks,
+            k: &k[l * k_lines..][..k_lines],
+            v: &v[l * v_lines..][..v_lines],
+            k_shifts: &self.k_shifts[l * units..][..units],
+            v_shifts: &self.v_shifts[l * units..][..units],
+        }
+    }
+
+    /// The line where values begin.
+    fn values_at(&self) -> usize {
+        self.k_shifts.len() * k_lines(&self.shape)
+    }
+
+    /// Writes the rows of layer `l`, of positions from `start` on.
+    pub(super) fn write(
+        &mut self,
+        team: &mut Team,
+        l: usize,
+        start: usize,
+        k: &RowsRef<'_>,
+        v: &RowsRef<'_>,
+    ) {
         let Heads { kv, len, .. } = self.shape;
-        let (k_lines, v_width) = (k_lines(&self.shape), v_width(&self.shape));
-        let v_lines = UNIT / 2 * v_width;
+        let (k_lines, v_lines) = (k_lines(&self.shape), v_lines(&self.shape));
+        let v_width = v_width(&self.shape);
         let end = start + k.shifts.len() / kv;
         let blocks = start / UNIT..end.div_ceil(UNIT);
-        let (k_parts, v_parts) = (Parts::new(&mut self.k), Parts::new(&mut self.v));
+        let all_blocks = self.blocks;
+        let values_at = self.values_at();
+        let (k_part, v_part) = self.arena.lines_mut().split_at_mut(values_at);
+        let (k_parts, v_parts) = (Parts::new(k_part), Parts::new(v_part));
         let k_shifts = Parts::new(&mut self.k_shifts);
         let v_shifts = Parts::new(&mut self.v_shifts);
         team.run(blocks.len() * kv, &|_, task| {
             let (block, g) = (blocks.start + task / kv, task % kv);
-            let unit = block * kv + g;
+            let unit = (l * kv + g) * all_blocks + block;
             // SAFETY: every task has a unit of its own.
             #[expect(unsafe_code, reason = "parts that tasks write")]
             let (k_unit, v_unit, k_shift, v_shift) = unsafe {

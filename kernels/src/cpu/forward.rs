@@ -2,7 +2,7 @@
 
 use super::activations::Activations;
 use super::attention::{Query, ROWS, attend};
-use super::cache::{Cache, RowsRef};
+use super::cache::{Cache, Layer, RowsRef};
 use super::elementwise::{Quantize, RmsNorm, Rope};
 use super::matmul::{Run, count_to};
 use super::model::{Model, PackedLayer};
@@ -41,8 +41,8 @@ pub(super) struct Yield<'a> {
 }
 
 impl Part<'_> {
-    /// Runs the part; the caches hold all positions before it.
-    pub(super) fn run(&self, workspace: &mut Workspace, layers: &mut [Cache], to: Yield<'_>) {
+    /// Runs the part; the cache holds all positions before it.
+    pub(super) fn run(&self, workspace: &mut Workspace, cache: &mut Cache, to: Yield<'_>) {
         let saturations = AtomicU64::new(0);
         let Workspace { team, rows, scratch } = workspace;
         let run = Run { isa: self.isa, team, saturations: &saturations };
@@ -50,8 +50,8 @@ impl Part<'_> {
         let all = 0..self.tokens.len();
         let heads = self.first_head..all.end;
         steps.embed();
-        let last = layers.len().saturating_sub(1);
-        for (l, (layer, cache)) in self.model.layers.iter().zip(layers).enumerate() {
+        let last = self.model.layers.len().saturating_sub(1);
+        for (l, layer) in self.model.layers.iter().enumerate() {
             // In the last layer only what leads to a head goes on after the last V.
             let active = if l == last { heads.clone() } else { all.clone() };
             steps.norm_quant(&steps.decoder.layers[l].attn_norm, all.clone());
@@ -61,7 +61,7 @@ impl Part<'_> {
                 continue;
             }
             steps.queries(active.clone());
-            steps.attention(cache, scratch, active.clone());
+            steps.attention(cache.layer(l), scratch, active.clone());
             steps.feed_forward(l, layer, active);
         }
         if !heads.is_empty() {
@@ -168,7 +168,7 @@ impl Steps<'_> {
             values: &rows.values[values.clone()],
             shifts: &rows.shifts[groups.clone()],
         });
-        cache.write(self.run.team, self.part.position, &rows[0], &rows[1]);
+        cache.write(self.run.team, l, self.part.position, &rows[0], &rows[1]);
     }
 
     /// Rope and Quantize of q.
@@ -186,7 +186,7 @@ impl Steps<'_> {
     /// From Scores to Mix.
     fn attention(
         &mut self,
-        cache: &Cache,
+        cache: Layer<'_>,
         scratch: &[std::sync::Mutex<super::attention::Scratch>],
         rows: Range<usize>,
     ) {

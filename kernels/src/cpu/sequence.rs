@@ -1,4 +1,4 @@
-//! A sequence on the CPU: its caches, and the parts of a batch.
+//! A sequence on the CPU: its cache, and the parts of a batch.
 
 use super::cache::{Cache, RowsRef};
 use super::forward::{Part, Yield};
@@ -12,7 +12,7 @@ pub(super) struct CpuSequence {
     cpu: Arc<Cpu>,
     capacity: usize,
     len: usize,
-    layers: Vec<Cache>,
+    cache: Cache,
     promise: Promise,
 }
 
@@ -22,9 +22,8 @@ impl CpuSequence {
         decoder.check_positions(positions)?;
         let what = format!("a sequence of {positions} positions");
         let promise = cpu.budget.promise(&what, cpu.sequence_size(positions))?;
-        let shape = decoder.attention();
-        let layers = decoder.layers.iter().map(|_| Cache::new(shape, positions)).collect();
-        Ok(Self { cpu, capacity: positions, len: 0, layers, promise })
+        let cache = Cache::new(decoder.attention(), decoder.layers.len(), positions)?;
+        Ok(Self { cpu, capacity: positions, len: 0, cache, promise })
     }
 
     fn advance(&mut self, positions: usize) {
@@ -37,7 +36,7 @@ impl Cpu {
     /// Bytes that `positions` more positions take.
     fn sequence_size(&self, positions: usize) -> u64 {
         let decoder = self.model.decoder();
-        let cache = Cache::size(&decoder.attention(), positions) * decoder.layers.len() as u64;
+        let cache = Cache::size(&decoder.attention(), decoder.layers.len(), positions);
         cache + attention::Scratch::size(positions) * self.threads as u64
     }
 }
@@ -55,7 +54,7 @@ impl Sequence for CpuSequence {
         let rows = Rows { values: vec![0; groups * decoder.head_len], shifts: vec![0; groups] };
         let logits = matches!(head, Head::Logits(_));
         let mut batch = Batch {
-            carried: vec![rows; 2 * self.layers.len()],
+            carried: vec![rows; 2 * decoder.layers.len()],
             samples: vec![0; heads],
             logits: vec![0; if logits { heads * decoder.vocabulary } else { 0 }],
             saturations: 0,
@@ -74,7 +73,7 @@ impl Sequence for CpuSequence {
                 first_head: first_head.saturating_sub(start).min(part.len()),
             };
             let to = Yield { batch: &mut batch, start, heads: start.saturating_sub(first_head) };
-            part.run(&mut workspace, &mut self.layers, to);
+            part.run(&mut workspace, &mut self.cache, to);
             self.advance(part.tokens.len());
         }
         Ok(batch)
@@ -84,9 +83,14 @@ impl Sequence for CpuSequence {
         let decoder = self.cpu.model.decoder();
         let positions = decoder.check_rows(self.capacity - self.len, carried)?;
         let mut workspace = self.cpu.workspace.lock().unwrap_or_else(PoisonError::into_inner);
-        for (cache, rows) in self.layers.iter_mut().zip(carried.as_chunks::<2>().0) {
-            let [k, v] = rows;
-            cache.write(&mut workspace.team, self.len, &RowsRef::from(k), &RowsRef::from(v));
+        for (l, [k, v]) in carried.as_chunks::<2>().0.iter().enumerate() {
+            self.cache.write(
+                &mut workspace.team,
+                l,
+                self.len,
+                &RowsRef::from(k),
+                &RowsRef::from(v),
+            );
         }
         drop(workspace);
         self.advance(positions);

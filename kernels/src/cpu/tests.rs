@@ -299,9 +299,10 @@ fn attention() {
             let q = rng.quantized(heads * len, 4095);
             // Large queries leave one position, small ones give all the same weight.
             let q_shifts: Vec<u8> = (0..heads).map(|_| rng.below(20) as u8).collect();
-            let mut cache = Cache::new(shape, positions);
+            let mut cache = Cache::new(shape, 1, positions).unwrap();
             cache.write(
                 team,
+                0,
                 0,
                 &RowsRef { values: &k, shifts: &k_shifts },
                 &RowsRef { values: &v, shifts: &v_shifts },
@@ -333,7 +334,7 @@ fn attention() {
                     let out = &mut rows[g * group..(g + 1) * group];
                     count += attend(
                         isa,
-                        &cache,
+                        cache.layer(0),
                         g,
                         scale as i32,
                         &queries,
