@@ -277,7 +277,6 @@ fn compare_linear(rng: &mut Rng, linear: &Linear, packed: &Packed, n: usize) {
             }
         }
     }
-    assert!(TILE >= 8, "a group of eight takes every path");
 }
 
 #[test]
@@ -399,4 +398,14 @@ fn a_panic_reaches_the_caller_and_the_team_survives() {
         });
         assert_eq!(count.into_inner(), 64);
     }
+}
+
+#[test]
+fn the_fastest_comes_first_and_the_portable_one_last() {
+    let names: Vec<&str> = Isa::all().into_iter().map(Isa::name).collect();
+    assert_eq!(names.last(), Some(&"portable"));
+    assert_eq!(names[0], Isa::best().name());
+    // Every machine of these kinds has them.
+    assert_eq!(names.contains(&"neon"), cfg!(target_arch = "aarch64"));
+    assert!(cfg!(target_arch = "x86_64") || !names.contains(&"avx2"));
 }

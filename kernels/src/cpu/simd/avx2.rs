@@ -23,6 +23,23 @@ impl Avx2 {
     }
 }
 
+/// Both registers. Not a closure: what is in one is compiled without the instructions.
+macro_rules! both {
+    ($i:ident => $value:expr) => {{
+        let both: [_; 2] = [
+            {
+                let $i = 0;
+                $value
+            },
+            {
+                let $i = 1;
+                $value
+            },
+        ];
+        both
+    }};
+}
+
 // SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to a `Line` or to sixteen
 // `i64` is valid for as many bytes as are read or written.
 impl Simd for Avx2 {
@@ -31,6 +48,16 @@ impl Simd for Avx2 {
     type W = [__m256i; 4];
 
     const LARGE: bool = false;
+
+    #[inline(always)]
+    fn prefetch(self, lines: &[Line], ahead: usize) {
+        for line in lines {
+            // SAFETY: a prefetch reads nothing, whatever the address.
+            unsafe {
+                _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(line).wrapping_add(ahead).cast());
+            }
+        }
+    }
 
     #[inline(always)]
     fn load(self, line: &Line) -> [__m256i; 2] {
@@ -58,27 +85,28 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn dot(self, acc: [__m256i; 2], w: [__m256i; 2], x: [__m256i; 2]) -> [__m256i; 2] {
         // SAFETY: see above.
-        let one = |i: usize| unsafe { _mm256_add_epi32(acc[i], _mm256_madd_epi16(w[i], x[i])) };
-        [one(0), one(1)]
+        unsafe { both!(i => _mm256_add_epi32(acc[i], _mm256_madd_epi16(w[i], x[i]))) }
     }
 
     #[inline(always)]
     fn scales(self, bits: &[u16; 16]) -> [__m256i; 2] {
-        // SAFETY: see above.
-        let one = |bits: &[u16; 8]| unsafe {
-            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(bits.as_ptr().cast()));
-            let exponent = _mm256_and_si256(_mm256_srli_epi32::<10>(bits), _mm256_set1_epi32(31));
-            // All ones, or zero.
-            let normal = _mm256_cmpgt_epi32(exponent, _mm256_setzero_si256());
-            let fraction = _mm256_and_si256(bits, _mm256_set1_epi32(1023));
-            let hidden = _mm256_and_si256(normal, _mm256_set1_epi32(1024));
-            let shift = _mm256_add_epi32(exponent, normal);
-            let magnitude = _mm256_sllv_epi32(_mm256_or_si256(fraction, hidden), shift);
-            let sign = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(bits));
-            _mm256_sub_epi32(_mm256_xor_si256(magnitude, sign), sign)
-        };
         let halves = bits.as_chunks::<8>().0;
-        [one(&halves[0]), one(&halves[1])]
+        // SAFETY: see above; eight `u16` are 16 bytes.
+        unsafe {
+            both!(i => {
+                let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(halves[i].as_ptr().cast()));
+                let mask = _mm256_set1_epi32(31);
+                let exponent = _mm256_and_si256(_mm256_srli_epi32::<10>(bits), mask);
+                // All ones, or zero.
+                let normal = _mm256_cmpgt_epi32(exponent, _mm256_setzero_si256());
+                let fraction = _mm256_and_si256(bits, _mm256_set1_epi32(1023));
+                let hidden = _mm256_and_si256(normal, _mm256_set1_epi32(1024));
+                let shift = _mm256_add_epi32(exponent, normal);
+                let magnitude = _mm256_sllv_epi32(_mm256_or_si256(fraction, hidden), shift);
+                let sign = _mm256_srai_epi32::<31>(_mm256_slli_epi32::<16>(bits));
+                _mm256_sub_epi32(_mm256_xor_si256(magnitude, sign), sign)
+            })
+        }
     }
 
     #[inline(always)]
@@ -87,10 +115,10 @@ impl Simd for Avx2 {
         unsafe {
             let mask = _mm256_set1_epi16(15);
             [
-                v.map(|v| _mm256_and_si256(v, mask)),
-                v.map(|v| _mm256_and_si256(_mm256_srli_epi16::<4>(v), mask)),
-                v.map(|v| _mm256_and_si256(_mm256_srli_epi16::<8>(v), mask)),
-                v.map(|v| _mm256_srli_epi16::<12>(v)),
+                both!(i => _mm256_and_si256(v[i], mask)),
+                both!(i => _mm256_and_si256(_mm256_srli_epi16::<4>(v[i]), mask)),
+                both!(i => _mm256_and_si256(_mm256_srli_epi16::<8>(v[i]), mask)),
+                both!(i => _mm256_srli_epi16::<12>(v[i])),
             ]
         }
     }
@@ -100,8 +128,8 @@ impl Simd for Avx2 {
         // SAFETY: see above.
         unsafe {
             [
-                v.map(|v| _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v))),
-                v.map(|v| _mm256_srai_epi16::<8>(v)),
+                both!(i => _mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v[i]))),
+                both!(i => _mm256_srai_epi16::<8>(v[i])),
             ]
         }
     }
@@ -125,8 +153,13 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn mul_add(self, acc: [__m256i; 4], a: [__m256i; 4], b: [__m256i; 4]) -> [__m256i; 4] {
         // SAFETY: see above. The product reads the even lanes.
-        let one = |i: usize| unsafe { _mm256_add_epi64(acc[i], _mm256_mul_epi32(a[i], b[i])) };
-        [one(0), one(1), one(2), one(3)]
+        unsafe {
+            let even = both!(i => _mm256_add_epi64(acc[i], _mm256_mul_epi32(a[i], b[i])));
+            let odd = both!(i => {
+                _mm256_add_epi64(acc[i + 2], _mm256_mul_epi32(a[i + 2], b[i + 2]))
+            });
+            [even[0], even[1], odd[0], odd[1]]
+        }
     }
 
     #[inline(always)]

@@ -23,6 +23,31 @@ impl Neon {
     }
 }
 
+/// All four registers. Not a closure: what is in one is compiled without the instructions.
+macro_rules! all {
+    ($i:ident => $value:expr) => {{
+        let all: [_; 4] = [
+            {
+                let $i = 0;
+                $value
+            },
+            {
+                let $i = 1;
+                $value
+            },
+            {
+                let $i = 2;
+                $value
+            },
+            {
+                let $i = 3;
+                $value
+            },
+        ];
+        all
+    }};
+}
+
 // SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to a `Line` or to sixteen
 // `i64` is valid for as many bytes as are read or written.
 impl Simd for Neon {
@@ -37,7 +62,7 @@ impl Simd for Neon {
     fn load(self, line: &Line) -> [int32x4_t; 4] {
         let line = line.0.as_ptr();
         // SAFETY: see above.
-        unsafe { [0, 4, 8, 12].map(|i| vld1q_s32(line.add(i))) }
+        unsafe { all!(i => vld1q_s32(line.add(4 * i))) }
     }
 
     #[inline(always)]
@@ -57,30 +82,34 @@ impl Simd for Neon {
     #[inline(always)]
     fn dot(self, acc: [int32x4_t; 4], w: [int32x4_t; 4], x: [int32x4_t; 4]) -> [int32x4_t; 4] {
         // SAFETY: see above.
-        let one = |i: usize| unsafe {
-            let (w, x) = (vreinterpretq_s16_s32(w[i]), vreinterpretq_s16_s32(x[i]));
-            let low = vmull_s16(vget_low_s16(w), vget_low_s16(x));
-            let high = vmull_high_s16(w, x);
-            vaddq_s32(acc[i], vpaddq_s32(low, high))
-        };
-        [one(0), one(1), one(2), one(3)]
+        unsafe {
+            all!(i => {
+                let (w, x) = (vreinterpretq_s16_s32(w[i]), vreinterpretq_s16_s32(x[i]));
+                let low = vmull_s16(vget_low_s16(w), vget_low_s16(x));
+                let high = vmull_high_s16(w, x);
+                vaddq_s32(acc[i], vpaddq_s32(low, high))
+            })
+        }
     }
 
     #[inline(always)]
     fn scales(self, bits: &[u16; 16]) -> [int32x4_t; 4] {
         let bits = bits.as_ptr();
         // SAFETY: see above.
-        [0, 4, 8, 12].map(|i| unsafe {
-            let bits = vreinterpretq_s32_u32(vmovl_u16(vld1_u16(bits.add(i))));
-            let exponent = vandq_s32(vshrq_n_s32::<10>(bits), vdupq_n_s32(31));
-            // All ones, or zero.
-            let normal = vreinterpretq_s32_u32(vcgtzq_s32(exponent));
-            let fraction = vandq_s32(bits, vdupq_n_s32(1023));
-            let hidden = vandq_s32(normal, vdupq_n_s32(1024));
-            let magnitude = vshlq_s32(vorrq_s32(fraction, hidden), vaddq_s32(exponent, normal));
-            let sign = vshrq_n_s32::<31>(vshlq_n_s32::<16>(bits));
-            vsubq_s32(veorq_s32(magnitude, sign), sign)
-        })
+        unsafe {
+            all!(i => {
+                let bits = vreinterpretq_s32_u32(vmovl_u16(vld1_u16(bits.add(4 * i))));
+                let exponent = vandq_s32(vshrq_n_s32::<10>(bits), vdupq_n_s32(31));
+                // All ones, or zero.
+                let normal = vreinterpretq_s32_u32(vcgtzq_s32(exponent));
+                let fraction = vandq_s32(bits, vdupq_n_s32(1023));
+                let hidden = vandq_s32(normal, vdupq_n_s32(1024));
+                let shift = vaddq_s32(exponent, normal);
+                let magnitude = vshlq_s32(vorrq_s32(fraction, hidden), shift);
+                let sign = vshrq_n_s32::<31>(vshlq_n_s32::<16>(bits));
+                vsubq_s32(veorq_s32(magnitude, sign), sign)
+            })
+        }
     }
 
     #[inline(always)]
@@ -88,13 +117,12 @@ impl Simd for Neon {
         // SAFETY: see above.
         unsafe {
             let mask = vdupq_n_u32(0x000f_000f);
-            let bits = v.map(|v| vreinterpretq_u32_s32(v));
-            let masked = |v| vreinterpretq_s32_u32(vandq_u32(v, mask));
+            let v = all!(i => vreinterpretq_u32_s32(v[i]));
             [
-                bits.map(masked),
-                bits.map(|v| masked(vshrq_n_u32::<4>(v))),
-                bits.map(|v| masked(vshrq_n_u32::<8>(v))),
-                bits.map(|v| masked(vshrq_n_u32::<12>(v))),
+                all!(i => vreinterpretq_s32_u32(vandq_u32(v[i], mask))),
+                all!(i => vreinterpretq_s32_u32(vandq_u32(vshrq_n_u32::<4>(v[i]), mask))),
+                all!(i => vreinterpretq_s32_u32(vandq_u32(vshrq_n_u32::<8>(v[i]), mask))),
+                all!(i => vreinterpretq_s32_u32(vandq_u32(vshrq_n_u32::<12>(v[i]), mask))),
             ]
         }
     }
@@ -103,9 +131,11 @@ impl Simd for Neon {
     fn bytes(self, v: [int32x4_t; 4]) -> [[int32x4_t; 4]; 2] {
         // SAFETY: see above.
         unsafe {
-            let halves = v.map(|v| vreinterpretq_s16_s32(v));
-            let high = |v| vreinterpretq_s32_s16(vshrq_n_s16::<8>(v));
-            [halves.map(|v| high(vshlq_n_s16::<8>(v))), halves.map(high)]
+            let v = all!(i => vreinterpretq_s16_s32(v[i]));
+            [
+                all!(i => vreinterpretq_s32_s16(vshrq_n_s16::<8>(vshlq_n_s16::<8>(v[i])))),
+                all!(i => vreinterpretq_s32_s16(vshrq_n_s16::<8>(v[i]))),
+            ]
         }
     }
 
@@ -136,11 +166,11 @@ impl Simd for Neon {
     #[inline(always)]
     fn mul_add(self, acc: [int64x2_t; 8], a: [int32x4_t; 4], b: [int32x4_t; 4]) -> [int64x2_t; 8] {
         // SAFETY: see above.
-        let low =
-            |i: usize| unsafe { vmlal_s32(acc[2 * i], vget_low_s32(a[i]), vget_low_s32(b[i])) };
-        // SAFETY: see above.
-        let high = |i: usize| unsafe { vmlal_high_s32(acc[2 * i + 1], a[i], b[i]) };
-        [low(0), high(0), low(1), high(1), low(2), high(2), low(3), high(3)]
+        unsafe {
+            let low = all!(i => vmlal_s32(acc[2 * i], vget_low_s32(a[i]), vget_low_s32(b[i])));
+            let high = all!(i => vmlal_high_s32(acc[2 * i + 1], a[i], b[i]));
+            [low[0], high[0], low[1], high[1], low[2], high[2], low[3], high[3]]
+        }
     }
 
     #[inline(always)]

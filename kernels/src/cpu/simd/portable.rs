@@ -5,12 +5,17 @@ use super::{Line, Simd};
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Portable;
 
-fn low(x: i32) -> i32 {
-    i32::from(x as i16)
-}
-
-fn map(v: [i32; 16], f: impl Fn(i32) -> i32) -> [i32; 16] {
-    v.map(f)
+/// All lanes. Not a closure that the compiler might leave where it can't be vectorized.
+macro_rules! lanes {
+    ($i:ident => $value:expr) => {{
+        let mut lanes = [0; 16];
+        let mut $i = 0;
+        while $i < 16 {
+            lanes[$i] = $value;
+            $i += 1;
+        }
+        lanes
+    }};
 }
 
 impl Simd for Portable {
@@ -36,18 +41,18 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn dot(self, mut acc: [i32; 16], w: [i32; 16], x: [i32; 16]) -> [i32; 16] {
-        for ((acc, w), x) in acc.iter_mut().zip(w).zip(x) {
-            let pair = low(w).wrapping_mul(low(x)).wrapping_add((w >> 16).wrapping_mul(x >> 16));
-            *acc = acc.wrapping_add(pair);
-        }
-        acc
+    fn dot(self, acc: [i32; 16], w: [i32; 16], x: [i32; 16]) -> [i32; 16] {
+        lanes!(i => {
+            let low = i32::from(w[i] as i16).wrapping_mul(i32::from(x[i] as i16));
+            let high = (w[i] >> 16).wrapping_mul(x[i] >> 16);
+            acc[i].wrapping_add(low.wrapping_add(high))
+        })
     }
 
     #[inline(always)]
     fn scales(self, bits: &[u16; 16]) -> [i32; 16] {
-        bits.map(|bits| {
-            let bits = u32::from(bits);
+        lanes!(i => {
+            let bits = u32::from(bits[i]);
             let exponent = bits >> 10 & 31;
             let normal = u32::from(exponent != 0);
             let magnitude = (bits & 1023 | normal << 10).wrapping_shl(exponent - normal);
@@ -58,19 +63,31 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn nibbles(self, v: [i32; 16]) -> [[i32; 16]; 4] {
-        [0, 4, 8, 12].map(|s| map(v, |x| x >> s & 0x000f_000f))
+        [
+            lanes!(i => v[i] & 0x000f_000f),
+            lanes!(i => v[i] >> 4 & 0x000f_000f),
+            lanes!(i => v[i] >> 8 & 0x000f_000f),
+            lanes!(i => v[i] >> 12 & 0x000f_000f),
+        ]
     }
 
     #[inline(always)]
     fn bytes(self, v: [i32; 16]) -> [[i32; 16]; 2] {
-        let pair = |lo: i32, hi: i32| lo & 0xffff | hi << 16;
-        let byte = |x: i32, at: u32| i32::from((x >> at) as i8);
-        [0, 8].map(|at| map(v, |x| pair(byte(x, at), byte(x, at + 16))))
+        [
+            lanes!(i => {
+                let (low, high) = (v[i] as i8, (v[i] >> 16) as i8);
+                i32::from(low) & 0xffff | i32::from(high) << 16
+            }),
+            lanes!(i => {
+                let (low, high) = ((v[i] >> 8) as i8, (v[i] >> 24) as i8);
+                i32::from(low) & 0xffff | i32::from(high) << 16
+            }),
+        ]
     }
 
     #[inline(always)]
     fn halves(self, v: [i32; 16]) -> [i32; 16] {
-        core::array::from_fn(|i| v[i % 8 * 2 + i / 8])
+        lanes!(i => v[i % 8 * 2 + i / 8])
     }
 
     #[inline(always)]
@@ -84,11 +101,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn mul_add(self, mut acc: [i64; 16], a: [i32; 16], b: [i32; 16]) -> [i64; 16] {
-        for ((acc, a), b) in acc.iter_mut().zip(a).zip(b) {
-            *acc = acc.wrapping_add(i64::from(a) * i64::from(b));
-        }
-        acc
+    fn mul_add(self, acc: [i64; 16], a: [i32; 16], b: [i32; 16]) -> [i64; 16] {
+        lanes!(i => acc[i].wrapping_add(i64::from(a[i]).wrapping_mul(i64::from(b[i]))))
     }
 
     #[inline(always)]
