@@ -43,6 +43,7 @@ fn every_kernel_agrees_with_the_reference() {
         kernels.insert(name.into(), serde_json::json!({ "cases": cases, "seconds": seconds }));
     }
     if let Some(folder) = std::env::var_os("REFUTE_GPU_RECORD") {
+        std::fs::create_dir_all(&folder).unwrap();
         let name = adapter().info().name.to_lowercase();
         let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|w| !w.is_empty());
         let file = format!("gpu-{}.json", words.collect::<Vec<_>>().join("-"));
