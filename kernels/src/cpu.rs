@@ -47,7 +47,8 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Packs `decoder` for the fastest instructions there are; `threads` are all cores if not given.
+    /// Packs `decoder` for the fastest instructions there are. It has threads of its own, by default as many as rayon's
+    /// global pool, which sleep between calls.
     ///
     /// # Errors
     /// Too little memory, sizes that don't fit together, a system without threads.
@@ -65,8 +66,7 @@ impl Cpu {
         isa: Isa,
     ) -> Result<Self, BackendError> {
         decoder.check()?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.unwrap_or_else(cores).clamp(1, 1024);
+        let threads = threads.unwrap_or_else(rayon::current_num_threads).clamp(1, 1024);
         let mut team = team::Team::new(threads).map_err(|e| BackendError::Lost {
             adapter: "cpu".to_owned(),
             reason: format!("no {threads} threads: {e}"),
