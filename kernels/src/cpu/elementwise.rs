@@ -166,15 +166,15 @@ fn sigmoid(gate: i32) -> i64 {
 #[inline(always)]
 fn divide(d: u64) -> (u64, bool) {
     // With t = d / 2^30 in [1, 2]: 24/17 − 8/17 · t is 1/t to within 1/17, and a step of Newton's squares the relative
-    // error. In Q31, rounded down: errors of 2^-4, 2^-8, 2^-16, and at last two units.
+    // error. In Q31, rounded down: errors of 2^-4, 2^-8, 2^-16, and at last one unit at most (tried for every `d`).
     let mut r = 3_031_741_621u64.wrapping_sub(product(d, 1_010_580_540) >> 30);
     for _ in 0..3 {
         let two_less_t_r = (1u64 << 32).wrapping_sub(product(d, r) >> 30);
         r = product(r, two_less_t_r) >> 31;
     }
-    let mut quotient = r.wrapping_sub(3);
+    let mut quotient = r.wrapping_sub(1);
     let mut rest = (1u64 << 61).wrapping_sub(product(quotient, d));
-    for bit in [2, 1, 0] {
+    for bit in [1, 0] {
         let more = rest >= d << bit;
         quotient = quotient.wrapping_add(if more { 1 << bit } else { 0 });
         rest = rest.wrapping_sub(if more { d << bit } else { 0 });

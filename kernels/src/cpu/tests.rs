@@ -279,72 +279,90 @@ fn compare_linear(rng: &mut Rng, linear: &Linear, packed: &Packed, n: usize) {
     }
 }
 
+/// Rows of K and V, by position and head.
+struct Carried {
+    k: Vec<i16>,
+    k_shifts: Vec<u8>,
+    v: Vec<i16>,
+    v_shifts: Vec<u8>,
+}
+
+/// One position's attention over all of `carried`.
+fn compare_attention(shape: Heads, q: &[i16], q_shifts: &[u8], carried: &Carried) {
+    let Heads { heads, kv, len } = shape;
+    let Carried { k, k_shifts, v, v_shifts } = carried;
+    let positions = k_shifts.len() / kv;
+    let mut cache = Cache::new(shape, 1, positions).unwrap();
+    let (k_rows, v_rows) =
+        (RowsRef { values: k, shifts: k_shifts }, RowsRef { values: v, shifts: v_shifts });
+    cache.write(&mut Team::new(1).unwrap(), 0, 0, &k_rows, &v_rows);
+    let scale = 1_548_074_000 / len as u32;
+    let (mut s, mut maxima) = (vec![0; heads * positions], vec![0; heads]);
+    scores::forward(&shape, scale, q, q_shifts, k, k_shifts, &mut s);
+    max::forward(heads, &s, &mut maxima);
+    let mut p = vec![0; s.len()];
+    probs::forward(heads, &s, &maxima, &mut p);
+    let mut sums = vec![0; heads];
+    sum::forward(heads, &p, &mut sums);
+    let mut expected = vec![0; heads * len];
+    mix::forward(&shape, &p, &sums, v, v_shifts, &mut expected);
+    let pairs: Vec<i32> = bytemuck::pod_collect_to_vec(q);
+    let query =
+        |h: usize| Query { q: &pairs[h * len / 2..][..len / 2], shift: q_shifts[h], positions };
+    let queries: Vec<Query<'_>> = (0..heads).map(query).collect();
+    for isa in Isa::all() {
+        let mut out = vec![0; heads * len];
+        let mut rows: Vec<&mut [i32]> = out.chunks_exact_mut(len).collect();
+        let mut count = 0;
+        let groups = queries.chunks_exact(heads / kv).zip(rows.chunks_exact_mut(heads / kv));
+        for (g, (queries, rows)) in groups.enumerate() {
+            assert!(queries.len() <= ROWS);
+            let (scratch, scale) = (&mut Scratch::default(), scale as i32);
+            count += attend(isa, cache.layer(0), g, scale, queries, scratch, rows);
+        }
+        assert_eq!(out, expected, "{} {shape:?} {positions}", isa.name());
+        assert_eq!(count, saturated(&expected));
+    }
+}
+
 #[test]
 fn attention() {
     let rng = &mut Rng(7);
-    let team = &mut Team::new(1).unwrap();
-    for (heads, kv, len) in
-        [(1, 1, 2), (2, 1, 32), (9, 3, 64), (4, 4, 80), (3, 1, 128), (2, 2, 256)]
-    {
-        let shape = Heads { heads, kv, len };
+    let shapes = [(1, 1, 2), (2, 1, 32), (9, 3, 64), (4, 4, 80), (3, 1, 128), (2, 2, 256)];
+    for (heads, kv, len) in shapes {
         for positions in [1, 2, 31, 32, 33, 63, 65, 100] {
             // Few shifts, as in models; all of them; one.
             let (base, range) = [(3, 2), (0, 19), (7, 0)][rng.below(3) as usize];
             let groups = positions * kv;
-            let k = rng.quantized(groups * len, 2047);
-            let k_shifts: Vec<u8> = rng.shifts(groups, 20);
-            let v = rng.quantized(groups * len, 4095);
-            let v_shifts: Vec<u8> = rng.shifts(groups, range).iter().map(|s| s + base).collect();
+            let carried = Carried {
+                k: rng.quantized(groups * len, 2047),
+                k_shifts: rng.shifts(groups, 20),
+                v: rng.quantized(groups * len, 4095),
+                v_shifts: rng.shifts(groups, range).iter().map(|s| s + base).collect(),
+            };
             let q = rng.quantized(heads * len, 4095);
             // Large queries leave one position, small ones give all the same weight.
-            let q_shifts: Vec<u8> = (0..heads).map(|_| rng.below(20) as u8).collect();
-            let mut cache = Cache::new(shape, 1, positions).unwrap();
-            cache.write(
-                team,
-                0,
-                0,
-                &RowsRef { values: &k, shifts: &k_shifts },
-                &RowsRef { values: &v, shifts: &v_shifts },
-            );
-            let scale = 1_548_074_000 / len as u32;
-            let (mut s, mut maxima) = (vec![0; heads * positions], vec![0; heads]);
-            scores::forward(&shape, scale, &q, &q_shifts, &k, &k_shifts, &mut s);
-            max::forward(heads, &s, &mut maxima);
-            let mut p = vec![0; s.len()];
-            probs::forward(heads, &s, &maxima, &mut p);
-            let mut sums = vec![0; heads];
-            sum::forward(heads, &p, &mut sums);
-            let mut expected = vec![0; heads * len];
-            mix::forward(&shape, &p, &sums, &v, &v_shifts, &mut expected);
-            let pairs: Vec<i32> = bytemuck::pod_collect_to_vec(&q);
-            for isa in Isa::all() {
-                let mut out = vec![0; heads * len];
-                let mut count = 0;
-                let mut rows: Vec<&mut [i32]> = out.chunks_exact_mut(len).collect();
-                for g in 0..kv {
-                    let group = heads / kv;
-                    let query = |h: usize| Query {
-                        q: &pairs[h * len / 2..][..len / 2],
-                        shift: q_shifts[h],
-                        positions,
-                    };
-                    let queries: Vec<Query<'_>> = (g * group..(g + 1) * group).map(query).collect();
-                    assert!(queries.len() <= ROWS);
-                    let out = &mut rows[g * group..(g + 1) * group];
-                    count += attend(
-                        isa,
-                        cache.layer(0),
-                        g,
-                        scale as i32,
-                        &queries,
-                        &mut Scratch::default(),
-                        out,
-                    );
-                }
-                assert_eq!(out, expected, "{} {shape:?} {positions}", isa.name());
-                assert_eq!(count, saturated(&expected));
-            }
+            let q_shifts = rng.shifts(heads, 19);
+            compare_attention(Heads { heads, kv, len }, &q, &q_shifts, &carried);
         }
+    }
+}
+
+/// Probabilities of nearly one half, times 4, just fit 15 bits, but their sum times the values doesn't fit 32.
+#[test]
+fn products_of_scaled_probabilities_at_their_limit() {
+    let shape = Heads { heads: 1, kv: 1, len: 32 };
+    let row = |first: i16| std::iter::once(first).chain(std::iter::repeat_n(0, 31));
+    for excess in 0..4 {
+        let carried = Carried {
+            // The first position has the maximum, the others a score a little more than 1 below.
+            k: (0..64).flat_map(|s| row(if s == 0 { 1023 } else { 0 })).collect(),
+            k_shifts: vec![8; 64],
+            v: vec![4095; 64 * 32],
+            v_shifts: (0..64).map(|s| if s % 32 == 1 { 5 } else { 5 + excess }).collect(),
+        };
+        let query: Vec<i16> = row(6).collect();
+        compare_attention(shape, &query, &[8], &carried);
     }
 }
 
