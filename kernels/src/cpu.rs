@@ -1,8 +1,8 @@
 //! The fast path on CPUs: the bits of `reference`, with vector instructions and threads.
 //!
-//! A matrix is packed once at load, at the size of the file ([`pack`]); generation streams it from memory, and a batch takes
-//! each panel from the cache for eight positions at once ([`linear`]). Keys and values are kept as attention reads them
-//! ([`cache`], [`attention`]). Kernels are written once over [`simd`]; [`Isa`] picks the instruction set at run time.
+//! A matrix is packed once at load, at the size of the file (`pack`); generation streams it from memory, and a batch takes
+//! each panel from the cache for eight positions at once (`linear`). Keys and values are kept as attention reads them
+//! (`cache`, `attention`). Kernels are written once over `simd`; [`Isa`] picks the instruction set at run time.
 //! `forward` goes through a batch in parts of [`BATCH`] positions, so memory is bounded whatever the length.
 
 mod activations;
