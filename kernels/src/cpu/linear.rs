@@ -15,7 +15,7 @@ use std::ops::Range;
 pub(super) const TILE: usize = 8;
 
 /// Lines that are fetched ahead when there is little to compute with each.
-const AHEAD: usize = 64;
+const AHEAD: usize = 96;
 
 /// The exact sums of a panel's rows for up to [`TILE`] rows of activations.
 pub(super) type Sums = [[i64; PANEL]; TILE];

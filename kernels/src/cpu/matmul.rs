@@ -41,7 +41,8 @@ impl Run<'_> {
         // Parts end where groups of activations do.
         let start = rows.start / TILE * TILE;
         let parts = (rows.end - start).div_ceil(ROWS);
-        let share = panels * parts / (4 * self.team.threads());
+        // Two tasks a thread: every task begins a stream from memory, which takes a while to flow.
+        let share = panels * parts / (2 * self.team.threads());
         let worthwhile = PRODUCTS / (PANEL * cols * rows.len().clamp(1, ROWS));
         let size = worthwhile.min(share).max(1);
         self.team.run(panels.div_ceil(size) * parts, &|_, i| {

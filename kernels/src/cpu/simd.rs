@@ -35,7 +35,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// Whether the registers hold two `V` for each of eight rows of activations; else one for each of four.
     const LARGE: bool;
 
-    /// Asks for as many lines, `ahead` lines further on, to be brought into the cache. They may lie outside of any memory.
+    /// Asks for as many lines, `ahead` lines further on, to be brought into the cache, to be read once. They may
+    /// lie outside of any memory.
     fn prefetch(self, lines: &[Line], ahead: usize) {
         let _ = (lines, ahead);
     }

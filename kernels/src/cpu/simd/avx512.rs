@@ -61,7 +61,7 @@ impl Simd for Avx512 {
         for line in lines {
             // SAFETY: a prefetch reads nothing, whatever the address.
             unsafe {
-                _mm_prefetch::<_MM_HINT_T0>(core::ptr::from_ref(line).wrapping_add(ahead).cast());
+                _mm_prefetch::<_MM_HINT_NTA>(core::ptr::from_ref(line).wrapping_add(ahead).cast());
             }
         }
     }
