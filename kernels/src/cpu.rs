@@ -15,6 +15,7 @@ mod head;
 mod linear;
 mod matmul;
 mod memory;
+mod mix;
 mod model;
 mod pack;
 mod sequence;

@@ -242,3 +242,59 @@ impl<'a, T> Parts<'a, T> {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_team_does_every_task_once() {
+        for threads in [1, 2, 5] {
+            let mut team = Team::new(threads).unwrap();
+            for tasks in [0, 1, 2, 3, 100, 1000] {
+                let mut done = vec![0u8; tasks];
+                let parts = Parts::new(&mut done);
+                let sum = AtomicUsize::new(0);
+                team.run(tasks, &|worker, i| {
+                    assert!(worker < threads);
+                    // SAFETY: every task has an element of its own.
+                    unsafe {
+                        parts.part(i..i + 1)[0] += 1;
+                    }
+                    sum.fetch_add(i, Ordering::Relaxed);
+                });
+                assert!(done.iter().all(|&n| n == 1));
+                assert_eq!(sum.into_inner(), tasks * tasks.saturating_sub(1) / 2);
+            }
+        }
+    }
+
+    #[test]
+    fn a_team_sleeps_and_wakes() {
+        let mut team = Team::new(3).unwrap();
+        let count = AtomicU64::new(0);
+        for pause_ms in [0, 0, 5, 0, 20, 1] {
+            std::thread::sleep(std::time::Duration::from_millis(pause_ms));
+            team.run(50, &|_, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+        }
+        assert_eq!(count.into_inner(), 300);
+    }
+
+    #[test]
+    fn a_panic_reaches_the_caller_and_the_team_survives() {
+        let mut team = Team::new(3).unwrap();
+        for at in [0, 7, 63] {
+            let run = std::panic::AssertUnwindSafe(|| {
+                team.run(64, &|_, i| assert!(i != at, "task {at} fails"));
+            });
+            assert!(std::panic::catch_unwind(run).is_err());
+            let count = AtomicU64::new(0);
+            team.run(64, &|_, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            assert_eq!(count.into_inner(), 64);
+        }
+    }
+}

@@ -8,11 +8,10 @@ use super::elementwise::{Quantize, RmsNorm, Rope, SwiGlu};
 use super::linear::{Accumulate, Finish, TILE};
 use super::pack::{PANEL, Packed, matrix_lines, pack};
 use super::simd::Isa;
-use super::team::{Parts, Team};
+use super::team::Team;
 use crate::decoder::{Bytes, Linear, Matrix};
 use crate::reference::{linear, max, mix, probs, quantize, rms_norm, rope, scores, sum, swiglu};
 use crate::{Format, Heads};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// SplitMix64.
 struct Rng(u64);
@@ -363,58 +362,6 @@ fn products_of_scaled_probabilities_at_their_limit() {
         };
         let query: Vec<i16> = row(6).collect();
         compare_attention(shape, &query, &[8], &carried);
-    }
-}
-
-#[test]
-fn a_team_does_every_task_once() {
-    for threads in [1, 2, 5] {
-        let mut team = Team::new(threads).unwrap();
-        for tasks in [0, 1, 2, 3, 100, 1000] {
-            let mut done = vec![0u8; tasks];
-            let parts = Parts::new(&mut done);
-            let sum = AtomicUsize::new(0);
-            team.run(tasks, &|worker, i| {
-                assert!(worker < threads);
-                // SAFETY: every task has an element of its own.
-                #[expect(unsafe_code, reason = "parts that tasks write")]
-                unsafe {
-                    parts.part(i..i + 1)[0] += 1;
-                }
-                sum.fetch_add(i, Ordering::Relaxed);
-            });
-            assert!(done.iter().all(|&n| n == 1));
-            assert_eq!(sum.into_inner(), tasks * tasks.saturating_sub(1) / 2);
-        }
-    }
-}
-
-#[test]
-fn a_team_sleeps_and_wakes() {
-    let mut team = Team::new(3).unwrap();
-    let count = AtomicU64::new(0);
-    for pause_ms in [0, 0, 5, 0, 20, 1] {
-        std::thread::sleep(std::time::Duration::from_millis(pause_ms));
-        team.run(50, &|_, _| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-    }
-    assert_eq!(count.into_inner(), 300);
-}
-
-#[test]
-fn a_panic_reaches_the_caller_and_the_team_survives() {
-    let mut team = Team::new(3).unwrap();
-    for at in [0, 7, 63] {
-        let run = std::panic::AssertUnwindSafe(|| {
-            team.run(64, &|_, i| assert!(i != at, "task {at} fails"));
-        });
-        assert!(std::panic::catch_unwind(run).is_err());
-        let count = AtomicU64::new(0);
-        team.run(64, &|_, _| {
-            count.fetch_add(1, Ordering::Relaxed);
-        });
-        assert_eq!(count.into_inner(), 64);
     }
 }
 
