@@ -1,9 +1,10 @@
 //! The fast path on CPUs: the bits of `reference`, with vector instructions and threads.
 //!
-//! A matrix is packed once at load, at the size of the file (`pack`); generation streams it from memory, and a batch takes
-//! each panel from the cache for eight positions at once (`linear`). Keys and values are kept as attention reads them
-//! (`cache`, `attention`). Kernels are written once over `simd`; [`Isa`] picks the instruction set at run time.
-//! `forward` goes through a batch in parts of [`BATCH`] positions, so memory is bounded whatever the length.
+//! A matrix is packed once at load, at the size of the file (`pack`); generation streams it from
+//! memory, and a batch takes each panel from the cache for eight positions at once (`linear`). Keys
+//! and values are kept as attention reads them (`cache`, `attention`). Kernels are written once
+//! over `simd`; [`Isa`] picks the instruction set at run time. `forward` goes through a batch in
+//! parts of [`BATCH`] positions, so memory is bounded whatever the length.
 
 mod activations;
 mod arena;
@@ -48,8 +49,8 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// Packs `decoder` for the fastest instructions there are. It has threads of its own, by default as many as rayon's
-    /// global pool, which sleep between calls.
+    /// Packs `decoder` for the fastest instructions there are. It has threads of its own, by
+    /// default as many as rayon's global pool, which sleep between calls.
     ///
     /// # Errors
     /// Too little memory, sizes that don't fit together, a system without threads.

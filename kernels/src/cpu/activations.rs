@@ -9,7 +9,8 @@ use std::ops::Range;
 
 /// Some rows, each quantized as one group of 15 bits, with the sums of its blocks.
 ///
-/// Rows go in groups: of a group all first blocks come first, then all second ones, so that a kernel reads straight on.
+/// Rows go in groups: of a group all first blocks come first, then all second ones, so that a
+/// kernel reads straight on.
 #[derive(Debug, Default)]
 pub(super) struct Activations {
     blocks: usize,

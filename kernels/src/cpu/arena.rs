@@ -1,5 +1,5 @@
-//! One large piece of memory, in huge pages where the system has them: generation reads all weights for every token, and
-//! small pages cost a quarter of the bandwidth.
+//! One large piece of memory, in huge pages where the system has them: generation reads all weights
+//! for every token, and small pages cost a quarter of the bandwidth.
 
 use super::simd::Line;
 use crate::backend::BackendError;

@@ -1,7 +1,8 @@
 //! From Scores to Mix, for a few query rows that share a head of keys and values.
 //!
-//! A query row is one query head of one position. Two passes over the positions, as the maximum comes first: dot products of 16
-//! positions at once, then probabilities, then the mix of values (see `mix`).
+//! A query row is one query head of one position. Two passes over the positions, as the maximum
+//! comes first: dot products of 16 positions at once, then probabilities, then the mix of values
+//! (see `mix`).
 
 #![expect(clippy::needless_range_loop, reason = "indices of registers: the loops are unrolled")]
 
@@ -61,7 +62,8 @@ pub(super) struct Query<'a> {
     pub(super) positions: usize,
 }
 
-/// Attention of up to [`ROWS`] query rows over head `g`; `out` has one row of Fx for each. Yields how many are saturated.
+/// Attention of up to [`ROWS`] query rows over head `g`; `out` has one row of Fx for each. Yields
+/// how many are saturated.
 pub(super) fn attend(
     isa: Isa,
     cache: Layer<'_>,
@@ -212,7 +214,8 @@ impl Kernel for Softmax<'_> {
     }
 }
 
-/// The score, given the scaled dot product, below 2^62, and `e` from -2 on (-1 on quantized values).
+/// The score, given the scaled dot product, below 2^62, and `e` from -2 on (-1 on quantized
+/// values).
 #[inline(always)]
 fn finish_score(p: i64, e: i32) -> i32 {
     // Half up by one bit more, which also covers a shift by 0.

@@ -1,8 +1,9 @@
 //! K and V, in the order in which attention reads them.
 //!
-//! 32 positions of one head are a unit. Its keys are, for each pair of elements, two lines: a lane is a position, and holds
-//! the pair. Its values are, for each pair of positions, as many lines as the head fills: a lane is an element, in
-//! [`lane`]'s order, and holds the element at both positions.
+//! 32 positions of one head are a unit. Its keys are, for each pair of elements, two lines: a lane
+//! is a position, and holds the pair. Its values are, for each pair of positions, as many lines as
+//! the head fills: a lane is an element, in [`lane`]'s order, and holds the element at both
+//! positions.
 
 use super::arena::Arena;
 use super::pack::lane;
@@ -14,7 +15,8 @@ use crate::backend::{BackendError, Rows};
 /// Positions of a unit.
 pub(super) const UNIT: usize = 32;
 
-/// All positions of all layers. The units of a head follow each other, so that attention reads straight on.
+/// All positions of all layers. The units of a head follow each other, so that attention reads
+/// straight on.
 #[derive(Debug)]
 pub(super) struct Cache {
     shape: Heads,

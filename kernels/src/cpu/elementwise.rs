@@ -1,8 +1,8 @@
 //! RmsNorm, Quantize, Rope and SwiGlu as loops that the compiler turns into vector code.
 //!
-//! They compute what `reference` says, in words of 64 bits: where the reference needs more, a product is split at 32 bits, and
-//! the lower half gives only its carry, because the bits that decide the rounding lie above. Inputs are Fx within ±(2^31 − 1),
-//! which every finalizer sees to.
+//! They compute what `reference` says, in words of 64 bits: where the reference needs more, a
+//! product is split at 32 bits, and the lower half gives only its carry, because the bits that
+//! decide the rounding lie above. Inputs are Fx within ±(2^31 − 1), which every finalizer sees to.
 
 use super::simd::{Kernel, Simd};
 use crate::fx::{exp2, sat32};
@@ -165,8 +165,9 @@ fn sigmoid(gate: i32) -> i64 {
 /// `⌊2^61 / d⌋` for `d` in [2^30, 2^31], and whether nothing remains.
 #[inline(always)]
 fn divide(d: u64) -> (u64, bool) {
-    // With t = d / 2^30 in [1, 2]: 24/17 − 8/17 · t is 1/t to within 1/17, and a step of Newton's squares the relative
-    // error. In Q31, rounded down: errors of 2^-4, 2^-8, 2^-16, and at last one unit at most (tried for every `d`).
+    // With t = d / 2^30 in [1, 2]: 24/17 − 8/17 · t is 1/t to within 1/17, and a step of Newton's
+    // squares the relative error. In Q31, rounded down: errors of 2^-4, 2^-8, 2^-16, and at last
+    // one unit at most (tried for every `d`).
     let mut r = 3_031_741_621u64.wrapping_sub(product(d, 1_010_580_540) >> 30);
     for _ in 0..3 {
         let two_less_t_r = (1u64 << 32).wrapping_sub(product(d, r) >> 30);

@@ -1,4 +1,5 @@
-//! The head: logits of some positions, and their maxima, without keeping the logits unless asked to.
+//! The head: logits of some positions, and their maxima, without keeping the logits unless asked
+//! to.
 
 use super::activations::Activations;
 use super::linear::TILE;

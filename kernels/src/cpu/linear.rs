@@ -1,7 +1,8 @@
 //! Linear: a panel of 32 rows times a few rows of activations.
 //!
-//! The dot products of a block fit 32 bits (at most 32 · 128 · 2^15); each is widened once, by the product with its scale, into
-//! sums of 64 bits. The importer has proved that they are exact, in any order. `D · (w − 8)` starts the block's sum at `−8 Σ q`.
+//! The dot products of a block fit 32 bits (at most 32 · 128 · 2^15); each is widened once, by the
+//! product with its scale, into sums of 64 bits. The importer has proved that they are exact, in
+//! any order. `D · (w − 8)` starts the block's sum at `−8 Σ q`.
 
 use super::activations::{Activations, Group, Pairs};
 use super::elementwise::count;
@@ -153,7 +154,8 @@ fn dots<S: Simd, F: Packing, const P: usize, const R: usize>(
     x: &[Pairs; P],
     acc: &mut [[S::V; R]; P],
 ) {
-    // Spelled out, because the compiler must not leave a loop here: vectors have to stay in registers.
+    // Spelled out, because the compiler must not leave a loop here: vectors have to stay in
+    // registers.
     if F::WEIGHTS == Bytes::WEIGHTS {
         for j in 0..8 {
             let mut w = [[simd.splat(0); R]; 2];

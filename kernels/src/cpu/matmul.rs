@@ -77,7 +77,8 @@ impl Run<'_> {
                     let n = columns.len();
                     let part = |row: usize| {
                         let range = row * matrix.rows;
-                        // SAFETY: every task has rows or columns of its own, and uses one part at a time.
+                        // SAFETY: every task has rows or columns of its own, and uses one part at a
+                        // time.
                         #[expect(unsafe_code, reason = "parts that tasks write")]
                         unsafe {
                             out.part(range + columns.start..range + columns.end)
@@ -138,7 +139,8 @@ impl Run<'_> {
     }
 }
 
-/// The matrix that has panel `panel` of all matrices' panels, its output, and the panel's number in it.
+/// The matrix that has panel `panel` of all matrices' panels, its output, and the panel's number in
+/// it.
 fn find<'m, 'p>(
     matrices: &'m [(&'m Packed, Parts<'p, i32>)],
     mut panel: usize,
@@ -164,7 +166,8 @@ impl<'a> Tile<'a> {
         Self { isa, x, sums: [[0; PANEL]; TILE], values: [[0; PANEL]; TILE] }
     }
 
-    /// Computes `values`, to which they are added if they hold a `residual`. Yields how many are saturated.
+    /// Computes `values`, to which they are added if they hold a `residual`. Yields how many are
+    /// saturated.
     pub(super) fn compute(
         &mut self,
         matrix: &Packed,

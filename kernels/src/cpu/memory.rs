@@ -1,7 +1,7 @@
 //! Memory that is promised: a sequence is accepted only if all its positions will fit.
 //!
-//! The system gives memory when it is first written, so what is promised to sequences but not yet written counts against
-//! what is available.
+//! The system gives memory when it is first written, so what is promised to sequences but not yet
+//! written counts against what is available.
 
 use crate::backend::BackendError;
 use std::sync::Arc;
@@ -62,7 +62,8 @@ impl Drop for Promise {
     }
 }
 
-/// Bytes that the system can give: on Linux what it and the process's control group say, elsewhere unknown.
+/// Bytes that the system can give: on Linux what it and the process's control group say, elsewhere
+/// unknown.
 fn available() -> Option<u64> {
     let group = || {
         let number = |file| read_number(&std::fs::read_to_string(file).ok()?);

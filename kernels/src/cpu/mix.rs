@@ -1,9 +1,11 @@
-//! Mix: the values of all positions, weighted by their probabilities, for a few query rows that share a head.
+//! Mix: the values of all positions, weighted by their probabilities, for a few query rows that
+//! share a head.
 //!
-//! Probabilities times values of 32 positions fit 32 bits (32 · 2^14 · 4095 < 2^31) if the values have one shift; a product
-//! by 2^shift widens the sum. If 32 positions have several shifts, the excess over the least of them goes to the probabilities,
-//! as long as these fit 15 bits and their sum times 4095 fits 31. Where it doesn't, each shift takes a turn with the other
-//! positions' probabilities masked.
+//! Probabilities times values of 32 positions fit 32 bits (32 · 2^14 · 4095 < 2^31) if the values
+//! have one shift; a product by 2^shift widens the sum. If 32 positions have several shifts, the
+//! excess over the least of them goes to the probabilities, as long as these fit 15 bits and their
+//! sum times 4095 fits 31. Where it doesn't, each shift takes a turn with the other positions'
+//! probabilities masked.
 
 #![expect(clippy::needless_range_loop, reason = "indices of registers: the loops are unrolled")]
 
@@ -201,7 +203,8 @@ impl Kernel for FinishMix<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> u64 {
-        // The largest probability is 2^14, so `c` is at least 14, and all bits that decide lie above bit 32 of the product.
+        // The largest probability is 2^14, so `c` is at least 14, and all bits that decide lie
+        // above bit 32 of the product.
         let z = u64::from(self.total.max(1 << 14));
         let c = bitlen(z) - 1;
         let reciprocal = ((1u64 << (31 + c)) / z) as i64;

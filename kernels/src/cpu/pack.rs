@@ -1,15 +1,18 @@
 //! Matrices in the order in which the kernels read them, at the size of the file.
 //!
-//! A panel is 32 rows, the last one filled up with zeros. For each block of 32 columns it holds, in lines of 64 bytes:
+//! A panel is 32 rows, the last one filled up with zeros. For each block of 32 columns it holds, in
+//! lines of 64 bytes:
 //!
 //! - a line of scales, 32 `f16` as in the file; then, in `Q4_1`, a line of minima;
-//! - eight lines (four bits) or sixteen (eight bits) of weights, those of the panel's first 16 rows and of its other 16 in turn.
+//! - eight lines (four bits) or sixteen (eight bits) of weights, those of the panel's first 16 rows
+//!   and of its other 16 in turn.
 //!
 //! So a matrix is read from its first to its last byte.
 //!
-//! Sixteen rows lie in the sixteen lanes of a vector, in [`lane`]'s order, because the widening product takes the even lanes
-//! first. A lane is a pair of 16 bits: for each of a pair of columns, 4 nibbles or 2 bytes that belong to as many
-//! consecutive pairs, the first one lowest. So a shift and a mask make pairs of 16-bit weights.
+//! Sixteen rows lie in the sixteen lanes of a vector, in [`lane`]'s order, because the widening
+//! product takes the even lanes first. A lane is a pair of 16 bits: for each of a pair of columns,
+//! 4 nibbles or 2 bytes that belong to as many consecutive pairs, the first one lowest. So a shift
+//! and a mask make pairs of 16-bit weights.
 
 use super::arena::Arena;
 use super::simd::Line;

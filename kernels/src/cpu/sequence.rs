@@ -60,7 +60,8 @@ impl Sequence for CpuSequence {
             saturations: 0,
         };
         let first_head = tokens.len() - heads;
-        // A panic has left nothing in the workspace that a later call would read before it writes it.
+        // A panic has left nothing in the workspace that a later call would read before it writes
+        // it.
         let mut workspace = cpu.workspace.lock().unwrap_or_else(PoisonError::into_inner);
         workspace.reserve(decoder, tokens.len().min(BATCH));
         for (i, part) in tokens.chunks(BATCH).enumerate() {

@@ -1,8 +1,9 @@
 //! The vector instructions that the kernels are written in, once for every instruction set.
 //!
-//! A [`Simd`] is a token: whoever has one knows that the machine has its instructions, so its methods are safe. A
-//! [`Kernel`] is compiled once for each, and [`Isa::run`] enters the right one. What the compiler vectorizes by itself
-//! needs nothing of the trait; the dot products of 16-bit pairs and the widening products do.
+//! A [`Simd`] is a token: whoever has one knows that the machine has its instructions, so its
+//! methods are safe. A [`Kernel`] is compiled once for each, and [`Isa::run`] enters the right one.
+//! What the compiler vectorizes by itself needs nothing of the trait; the dot products of 16-bit
+//! pairs and the widening products do.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -32,11 +33,12 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// Sixteen lanes of 64 bits: of the even lanes of a `V`, then of the odd ones.
     type W: Copy;
 
-    /// Whether the registers hold two `V` for each of eight rows of activations; else one for each of four.
+    /// Whether the registers hold two `V` for each of eight rows of activations; else one for each
+    /// of four.
     const LARGE: bool;
 
-    /// Asks for as many lines, `ahead` lines further on, to be brought into the cache, to be read once. They may
-    /// lie outside of any memory.
+    /// Asks for as many lines, `ahead` lines further on, to be brought into the cache, to be read
+    /// once. They may lie outside of any memory.
     fn prefetch(self, lines: &[Line], ahead: usize) {
         let _ = (lines, ahead);
     }
@@ -48,8 +50,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     /// `acc + w_lo · x_lo + w_hi · x_hi` in each lane, modulo 2^32.
     fn dot(self, acc: Self::V, w: Self::V, x: Self::V) -> Self::V;
 
-    /// Sixteen `f16` in units of 2^-24, one for each lane. They are below 128 in magnitude, as the importer has seen to; of
-    /// others the bits are any.
+    /// Sixteen `f16` in units of 2^-24, one for each lane. They are below 128 in magnitude, as the
+    /// importer has seen to; of others the bits are any.
     fn scales(self, bits: &[u16; 16]) -> Self::V;
 
     /// The four nibbles of each 16-bit half, lowest first.
@@ -71,7 +73,8 @@ pub(super) trait Simd: Copy + Send + Sync {
     fn wide_store(self, w: Self::W, out: &mut [i64; 16]);
 }
 
-/// Code that is compiled for every instruction set. `run` must be `#[inline(always)]`, with everything that it calls.
+/// Code that is compiled for every instruction set. `run` must be `#[inline(always)]`, with
+/// everything that it calls.
 pub(super) trait Kernel {
     type Output;
     fn run<S: Simd>(self, simd: S) -> Self::Output;

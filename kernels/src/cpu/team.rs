@@ -1,8 +1,9 @@
 //! The threads that work on one model, and memory that they write in parts.
 //!
-//! A token is some two hundred short parallel regions, a few microseconds each, so helpers wait for the next region by
-//! spinning for a while, and sleep when none comes. Tasks are taken one by one, so a thread that the machine has taken away
-//! delays only the task that it is at: a helper that comes late finds the region closed.
+//! A token is some two hundred short parallel regions, a few microseconds each, so helpers wait for
+//! the next region by spinning for a while, and sleep when none comes. Tasks are taken one by one,
+//! so a thread that the machine has taken away delays only the task that it is at: a helper that
+//! comes late finds the region closed.
 #![expect(
     unsafe_code,
     reason = "helpers borrow what the caller of `run` has, and write disjoint parts of it"

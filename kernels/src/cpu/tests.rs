@@ -1,4 +1,5 @@
-//! Every kernel against the reference, with every instruction set of this machine, on random and extreme inputs.
+//! Every kernel against the reference, with every instruction set of this machine, on random and
+//! extreme inputs.
 
 use super::activations::Activations;
 use super::arena::Arena;
@@ -347,7 +348,8 @@ fn attention() {
     }
 }
 
-/// Probabilities of nearly one half, times 4, just fit 15 bits, but their sum times the values doesn't fit 32.
+/// Probabilities of nearly one half, times 4, just fit 15 bits, but their sum times the values
+/// doesn't fit 32.
 #[test]
 fn products_of_scaled_probabilities_at_their_limit() {
     let shape = Heads { heads: 1, kv: 1, len: 32 };

@@ -7,7 +7,8 @@ use super::team::Team;
 use crate::decoder::Decoder;
 use std::sync::Mutex;
 
-/// Everything that `forward` works in, for up to [`BATCH`] positions. Grows with the longest batch so far.
+/// Everything that `forward` works in, for up to [`BATCH`] positions. Grows with the longest batch
+/// so far.
 #[derive(Debug)]
 pub(super) struct Workspace {
     pub(super) team: Team,

@@ -1,7 +1,7 @@
 //! Whether sizes fit together: of a decoder, and of what a sequence is given.
 //!
-//! Every backend checks with these functions before it computes, so that none of them can be made to read out of bounds,
-//! and all of them refuse the same inputs.
+//! Every backend checks with these functions before it computes, so that none of them can be made
+//! to read out of bounds, and all of them refuse the same inputs.
 
 use super::{Decoder, Linear, Matrix, Norm};
 use crate::backend::{BackendError, Head, Rows};

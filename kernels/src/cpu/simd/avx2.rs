@@ -40,8 +40,8 @@ macro_rules! both {
     }};
 }
 
-// SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to a `Line` or to sixteen
-// `i64` is valid for as many bytes as are read or written.
+// SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to
+// a `Line` or to sixteen `i64` is valid for as many bytes as are read or written.
 impl Simd for Avx2 {
     type V = [__m256i; 2];
     type H = [__m256i; 4];

@@ -29,8 +29,8 @@ impl Avx512 {
     }
 }
 
-/// The dot product as one instruction. Not the intrinsic, which the compiler takes apart again where it thinks that a product
-/// and a sum are done sooner.
+/// The dot product as one instruction. Not the intrinsic, which the compiler takes apart again
+/// where it thinks that a product and a sum are done sooner.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 fn dpwssd(mut acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
@@ -47,8 +47,8 @@ fn dpwssd(mut acc: __m512i, w: __m512i, x: __m512i) -> __m512i {
     acc
 }
 
-// SAFETY of every block below: `self` exists only if `detect` found the features, and a reference to a `Line` or to sixteen
-// `i64` is valid for as many bytes as are read or written.
+// SAFETY of every block below: `self` exists only if `detect` found the features, and a reference
+// to a `Line` or to sixteen `i64` is valid for as many bytes as are read or written.
 impl Simd for Avx512 {
     type V = __m512i;
     type H = [__m512i; 2];

@@ -48,8 +48,8 @@ macro_rules! all {
     }};
 }
 
-// SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to a `Line` or to sixteen
-// `i64` is valid for as many bytes as are read or written.
+// SAFETY of every block below: `self` exists only if `detect` found the feature, and a reference to
+// a `Line` or to sixteen `i64` is valid for as many bytes as are read or written.
 impl Simd for Neon {
     type V = [int32x4_t; 4];
     /// Two registers of even lanes, two of odd ones.
