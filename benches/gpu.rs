@@ -57,6 +57,7 @@ fn main() -> anyhow::Result<()> {
     let report = self_test::check(&device)?;
     line("self-test, built in", millis(report.spent), "ms");
     let ceilings = ceilings(&device);
+    device.check()?;
     line("32-bit products", ceilings.multiply / 1e9, "G/s");
     line("packed byte products", ceilings.dot / 1e9, "G/s");
     line("memory read", ceilings.read / 1e9, "GB/s");
@@ -132,8 +133,8 @@ fn ceilings(device: &Device) -> Ceilings {
     };
     Ceilings {
         multiply: products / best("multiply", turns),
-        dot: products / best("dot", turns),
-        read: bytes / best("read", READ_TURNS),
+        dot: products / best("multiply_bytes", turns),
+        read: bytes / best("stream", READ_TURNS),
     }
 }
 

@@ -8,7 +8,7 @@ override TURNS: u32;
 
 /// Every lane reads TURNS vectors, STRIDE apart.
 @compute @workgroup_size(64)
-fn read(@builtin(global_invocation_id) id: vec3<u32>) {
+fn stream(@builtin(global_invocation_id) id: vec3<u32>) {
     var sum = vec4<u32>(0u);
     for (var i = 0u; i < TURNS; i++) {
         sum ^= input[id.x + i * STRIDE];
@@ -39,7 +39,7 @@ fn multiply(@builtin(global_invocation_id) id: vec3<u32>) {
 
 /// Every lane makes 32 products a turn, in 8 packed dot products.
 @compute @workgroup_size(64)
-fn dot(@builtin(global_invocation_id) id: vec3<u32>) {
+fn multiply_bytes(@builtin(global_invocation_id) id: vec3<u32>) {
     let seed = input[id.x];
     var a = bitcast<vec4<i32>>(seed);
     var b = a.yzwx;

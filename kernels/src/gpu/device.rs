@@ -116,8 +116,11 @@ impl Device {
         BackendError::Lost { adapter: self.name.clone(), reason: reason.into() }
     }
 
-    /// The first failure so far, as an error.
-    pub(super) fn check(&self) -> Result<(), BackendError> {
+    /// Whether it still works.
+    ///
+    /// # Errors
+    /// The first failure so far.
+    pub fn check(&self) -> Result<(), BackendError> {
         match &*lock(&self.failure) {
             Some(reason) => Err(self.lost(reason.clone())),
             None => Ok(()),
