@@ -66,6 +66,8 @@ impl<'a> Builder<'a> {
     /// Which backend it was in the end, and its adapter.
     pub(super) fn backend(&self) -> (&'static str, Option<String>) {
         match &self.machine {
+            // A CPU's adapter would be its instruction set, which says nothing about who computed.
+            Some(machine) if machine.backend.name() == "cpu" => ("cpu", None),
             Some(machine) => (machine.backend.name(), machine.backend.adapter()),
             None => ("reference", None),
         }

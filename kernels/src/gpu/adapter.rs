@@ -53,7 +53,8 @@ impl Adapter {
             let names: Vec<_> = all.iter().map(Self::name).collect();
             BackendError::NoAdapter(match (wanted, names.is_empty()) {
                 (Some(wanted), false) => {
-                    format!("none is called {wanted:?}; there are: {}", names.join("; "))
+                    let names = names.join("; ");
+                    format!("none is called {wanted:?}, only {names}; or use --backend cpu")
                 }
                 _ => "install a Vulkan, Metal or DirectX 12 driver, or use --backend cpu".into(),
             })
