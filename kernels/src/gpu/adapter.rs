@@ -54,7 +54,7 @@ impl Adapter {
             BackendError::NoAdapter(match (wanted, names.is_empty()) {
                 (Some(wanted), false) => {
                     let names = names.join("; ");
-                    format!("none is called {wanted:?}, only {names}; or use --backend cpu")
+                    format!("none is called {wanted:?}; there are: {names}; or use --backend cpu")
                 }
                 _ => "install a Vulkan, Metal or DirectX 12 driver, or use --backend cpu".into(),
             })
