@@ -247,6 +247,56 @@ fn the_cpu_finishes_what_a_lost_device_began() {
     }
 }
 
+#[test]
+fn a_run_goes_on_although_another_has_moved_the_model_to_the_cpu() {
+    let prompt = prompt(10);
+    let expected = generate(&Shape::default().model(), &prompt, 4, None);
+    let model = Shape::default().model();
+    let inner = Arc::new(Reference::new(Arc::clone(model.decoder())).expect("a decoder"));
+    let calls = Arc::new(AtomicU32::new(2));
+    model.set_backend(Arc::new(Failing { inner, calls }));
+    let run = Run::generate(&model, &prompt, 4, None, &mut |_, _| {
+        Options { backend: Choice::Cpu, ..Options::default() }.attach(&model).expect("a backend");
+        true
+    });
+    assert_same(&expected, &run.expect("a run"));
+}
+
+/// A device without room for a sequence of more than so many positions.
+#[derive(Debug)]
+struct Small(Arc<Reference>, usize);
+
+impl Backend for Small {
+    fn name(&self) -> &'static str {
+        "gpu"
+    }
+    fn adapter(&self) -> Option<String> {
+        Some("test".into())
+    }
+    fn batch(&self) -> usize {
+        4
+    }
+    fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError> {
+        if positions > self.1 {
+            let (needed, available) = (positions as u64, self.1 as u64);
+            return Err(BackendError::Memory { what: "a sequence".into(), needed, available });
+        }
+        Arc::clone(&self.0).sequence(positions)
+    }
+}
+
+#[test]
+fn a_request_that_is_too_large_for_the_device_moves_no_other_to_the_cpu() {
+    let model = Shape::default().model();
+    let inner = Arc::new(Reference::new(Arc::clone(model.decoder())).expect("a decoder"));
+    model.set_backend(Arc::new(Small(inner, 12)));
+    for (len, backend) in [(20, "cpu"), (5, "gpu"), (20, "cpu")] {
+        let run = generate(&model, &prompt(len), 4, None);
+        assert_eq!(run.backend, backend);
+        assert_same(&generate(&Shape::default().model(), &prompt(len), 4, None), &run);
+    }
+}
+
 /// A backend that gets one logit or one K value wrong, in the batch with this number.
 #[derive(Debug)]
 struct Lying {

@@ -20,7 +20,7 @@ use alloy::sol_types::SolValue;
 use rayon::prelude::*;
 use refute_bisection::merkle::{MerkleError, Tree, leaf_hashes};
 use refute_contracts::bindings as abi;
-use refute_kernels::backend::Backend;
+use refute_kernels::backend::{Backend, BackendError};
 use refute_kernels::decoder::Decoder;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -99,6 +99,7 @@ pub struct Model {
     program_tree: Tree,
     decoder: Arc<Decoder>,
     backend: Mutex<Option<Arc<dyn Backend>>>,
+    spare: Mutex<Option<Arc<dyn Backend>>>,
 }
 
 impl Model {
@@ -155,6 +156,7 @@ impl Model {
             program_tree,
             decoder,
             backend: Mutex::default(),
+            spare: Mutex::default(),
         })
     }
 
@@ -171,6 +173,18 @@ impl Model {
     /// Lets a backend run it from now on.
     pub fn set_backend(&self, backend: Arc<dyn Backend>) {
         *self.backend.lock().unwrap_or_else(PoisonError::into_inner) = Some(backend);
+    }
+
+    /// What takes over where the backend fails: made once, however many runs fail at once.
+    pub(crate) fn spare(
+        &self,
+        make: impl FnOnce() -> Result<Arc<dyn Backend>, BackendError>,
+    ) -> Result<Arc<dyn Backend>, BackendError> {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(backend) = &*spare {
+            return Ok(Arc::clone(backend));
+        }
+        Ok(Arc::clone(spare.insert(make()?)))
     }
 
     /// The tree over all weight leaves.

@@ -52,7 +52,7 @@ impl<'a> Builder<'a> {
         if let Some(backend) = model.backend() {
             builder.machine = Some(match Arc::clone(&backend).sequence(room) {
                 Ok(sequence) => Machine { backend, sequence },
-                Err(error) => builder.fall_back(&error)?,
+                Err(error) => builder.fall_back(backend.name(), &error)?,
             });
         }
         Ok(builder)
@@ -108,7 +108,8 @@ impl<'a> Builder<'a> {
         if let Some(machine) = &mut self.machine {
             let rows = self.cache.range(t as usize..self.done as usize);
             if let Err(error) = machine.sequence.push(&rows) {
-                self.machine = Some(self.fall_back(&error)?);
+                let failed = machine.backend.name();
+                self.machine = Some(self.fall_back(failed, &error)?);
             }
         }
         let sample = run.tensors.last().filter(|_| is_output);
@@ -121,7 +122,10 @@ impl<'a> Builder<'a> {
             let Some(machine) = &mut self.machine else { return Ok(Vec::new()) };
             match machine.sequence.forward(tokens, head) {
                 Ok(batch) => break batch,
-                Err(error) => self.machine = Some(self.fall_back(&error)?),
+                Err(error) => {
+                    let failed = machine.backend.name();
+                    self.machine = Some(self.fall_back(failed, &error)?);
+                }
             }
         };
         let Batch { carried, samples, .. } = batch;
@@ -131,15 +135,17 @@ impl<'a> Builder<'a> {
         Ok(samples)
     }
 
-    /// Goes on on the CPU, for this run and all later ones. Fails if it is the CPU that failed.
-    fn fall_back(&self, error: &BackendError) -> Result<Machine, RunError> {
-        let failed = self.model.backend().is_none_or(|b| b.name() == "cpu");
-        if failed || matches!(error, BackendError::Input(_)) {
+    /// Goes on on the CPU: for this run, and for all later ones unless only this one was too large. Fails if it is the CPU that
+    /// failed.
+    fn fall_back(&self, failed: &str, error: &BackendError) -> Result<Machine, RunError> {
+        if failed == "cpu" || matches!(error, BackendError::Input(_)) {
             return Err(error.clone().into());
         }
         tracing::warn!(%error, position = self.done, "the CPU takes over");
-        let backend = cpu(self.model)?;
-        self.model.set_backend(Arc::clone(&backend));
+        let backend = self.model.spare(|| cpu(self.model))?;
+        if !matches!(error, BackendError::Memory { .. }) {
+            self.model.set_backend(Arc::clone(&backend));
+        }
         let mut sequence = Arc::clone(&backend).sequence(self.room)?;
         sequence.push(&self.cache.range(0..self.done as usize))?;
         Ok(Machine { backend, sequence })
