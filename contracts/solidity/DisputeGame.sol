@@ -449,5 +449,7 @@ contract DisputeGame is Turns {
         x.accIn = s.accLo;
         x.accOut = s.accHi;
         x.claimed = s.claimed;
+        x.seed = subject.seed;
+        x.temperature = subject.temperature;
     }
 }

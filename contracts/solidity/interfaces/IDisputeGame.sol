@@ -33,6 +33,8 @@ struct Subject {
     uint32 promptLength;
     bytes32 outputRoot;
     uint32 outputLength;
+    uint64 seed; // of the request
+    uint32 temperature; // of the request, in units of 2^-16; 0: greedy
 }
 
 interface IDisputeGame {

@@ -163,7 +163,9 @@ abstract contract Records is IInferenceSettlement, IClaims {
             promptRoot: r.promptRoot,
             promptLength: r.promptLength,
             outputRoot: c.outputRoot,
-            outputLength: c.outputLength
+            outputLength: c.outputLength,
+            seed: 0,
+            temperature: 0
         });
     }
 }
