@@ -132,7 +132,7 @@ contract GameGasTest is Player {
         _deploy(5);
         Model memory m = Toy.model();
         m.params.context = 4096;
-        modelId = registry.register(m);
+        modelId = registry.register(m, Toy.program());
         bytes32 requestId;
         vm.prank(requester);
         requestId = settlement.request(modelId, Toy.prompt(1000), 25, START, 0);

@@ -83,7 +83,7 @@ abstract contract Fixture is Test {
             cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
         game = new DisputeGame(address(registry), future, arityBits, CLOCK_S, MIN_RESPONSE_S);
         settlement = new InferenceSettlement(address(registry), address(game), _terms());
-        modelId = registry.register(Toy.model());
+        modelId = registry.register(Toy.model(), Toy.program());
     }
 
     function _request(uint256 nonce) internal returns (bytes32 requestId) {
