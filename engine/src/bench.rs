@@ -7,7 +7,7 @@ use refute_kernels::backend::{Backend, Head};
 use refute_kernels::reference::{Reference, Sampling};
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What `refute bench` prints; rates are medians over the repeats.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +32,10 @@ pub struct Report {
     pub decode_tokens_per_s: f64,
     /// Generation behind the prompt, committed to.
     pub decode_committed_tokens_per_s: f64,
+    /// What commitments add to the time of the prompt: the median over pairs of runs, one right after the other.
+    pub prefill_commitment_share: f64,
+    /// The same of generation.
+    pub decode_commitment_share: f64,
     /// Prompt and answer checked, as a watcher does.
     pub verify_tokens_per_s: f64,
     /// Positions that the hashing thread gets through.
@@ -59,6 +63,12 @@ fn median(values: &mut [f64]) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
+/// How much longer the second of each pair took.
+fn share(bare: &[f64], committed: &[f64]) -> f64 {
+    let pairs = bare.iter().zip(committed);
+    median(&mut pairs.map(|(bare, committed)| committed / bare.max(1e-9) - 1.0).collect::<Vec<_>>())
+}
+
 /// Measures everything `repeats` times in turn. `progress` gets what is done and how much there is.
 ///
 /// # Errors
@@ -80,9 +90,19 @@ pub fn measure(
     let mut times = Times::default();
     for i in 0..repeats {
         progress(i as u64, repeats as u64);
-        bare(&backend, &tokens, answer, &mut times)?;
-        committed(model, &tokens, answer, &mut times)?;
+        // What comes first may find the machine in another state: they take turns.
+        if i % 2 == 0 {
+            bare(&backend, &tokens, answer, &mut times)?;
+        }
+        let run = committed(model, &tokens, answer, &mut times)?;
+        if i % 2 == 1 {
+            bare(&backend, &tokens, answer, &mut times)?;
+        }
+        rest(model, &run, &mut times)?;
     }
+    // Before medians sort them.
+    let prefill_commitment_share = share(&times.prefill, &times.prefill_committed);
+    let decode_commitment_share = share(&times.decode, &times.decode_committed);
     let positions = (prompt + answer as usize - 1) as f64;
     let decoded = f64::from(answer.saturating_sub(1));
     let rate = |count: f64, times: &mut [f64]| count / median(times).max(1e-9);
@@ -97,6 +117,8 @@ pub fn measure(
         prefill_committed_tokens_per_s: rate(prompt as f64, &mut times.prefill_committed),
         decode_tokens_per_s: rate(decoded, &mut times.decode),
         decode_committed_tokens_per_s: rate(decoded, &mut times.decode_committed),
+        prefill_commitment_share,
+        decode_commitment_share,
         verify_tokens_per_s: rate(positions, &mut times.verify),
         hash_positions_per_s: rate(positions, &mut times.hash),
         expand_ms: 1e3 * median(&mut times.expand),
@@ -128,29 +150,32 @@ fn bare(
     Ok(())
 }
 
-/// Runs with commitments, verifies, expands a block in the middle of the answer.
+/// Runs with commitments. As without, what comes before the first position is not counted; the hashing that is left after the
+/// last one is, to what was computed last.
 fn committed(
     model: &Arc<Model>,
     prompt: &[u32],
     answer: u32,
     times: &mut Times,
-) -> Result<(), RunError> {
-    let timed = |f: &mut dyn FnMut() -> Result<Run, RunError>| {
-        let start = Instant::now();
-        f().map(|run| (run, start.elapsed()))
-    };
-    let (_, spent) = timed(&mut || Run::generate_exactly(model, prompt, 1))?;
-    times.prefill_committed.push(spent.as_secs_f64());
-    let (run, spent) = timed(&mut || Run::generate_exactly(model, prompt, answer))?;
-    // What the prompt doesn't take: generation, and the end of the hashing.
-    times.decode_committed.push(spent.saturating_sub(run.timing.prefill).as_secs_f64());
+) -> Result<Run, RunError> {
+    let timing = Run::generate_exactly(model, prompt, 1)?.timing;
+    let prefill = timing.prefill + timing.decode + timing.tail;
+    times.prefill_committed.push(prefill.as_secs_f64());
+    let run = Run::generate_exactly(model, prompt, answer)?;
+    times.decode_committed.push((run.timing.decode + run.timing.tail).as_secs_f64());
     times.hash.push(run.timing.commit.as_secs_f64());
+    Ok(run)
+}
+
+/// Verifies, and expands a block in the middle of the answer.
+fn rest(model: &Arc<Model>, run: &Run, times: &mut Times) -> Result<(), RunError> {
     let mut all = |_, _| true;
-    let (_, spent) = timed(&mut || Run::replay(model, prompt, run.output(), None, &mut all))?;
-    times.verify.push(spent.as_secs_f64());
     let start = Instant::now();
-    run.expand(run.blocks() - answer / 2 - 1)?;
-    times.expand.push(Duration::as_secs_f64(&start.elapsed()));
+    Run::replay(model, run.prompt(), run.output(), None, &mut all)?;
+    times.verify.push(start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    run.expand(run.blocks() - run.output().len() as u32 / 2 - 1)?;
+    times.expand.push(start.elapsed().as_secs_f64());
     Ok(())
 }
 

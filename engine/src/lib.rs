@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`gguf`] reads a model file, [`tokenizer`] and [`chat`] turn text into tokens; [`model`] imports the
 //! file into a [`program`] and weights, and [`executor`] runs it, block after block, or a [`backend`] many blocks at once. [`trace`] commits to a run, opens any
-//! part of it again and accumulates folds; [`witness`] proves one step of it to the contract. [`subject`] and [`player`] turn
+//! part of it again and accumulates folds; [`cost`] says what checking a claim takes, before it is run; [`witness`] proves one step to the contract. [`subject`] and [`player`] turn
 //! both into a side of the dispute game. [`chain`] and [`store`] reach the contracts and remember what happened there;
 //! [`agent`] puts them together for whoever acts on chain, [`worker`] is their loop, and [`provider`] serves requests.
 #![deny(clippy::float_arithmetic)]

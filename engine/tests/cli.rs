@@ -171,6 +171,60 @@ fn a_drawn_answer_is_reproduced_with_its_seed_and_temperature_only() {
 }
 
 #[test]
+fn answers_are_checked_together_and_each_check_ends_at_its_first_wrong_token() {
+    let home = Home::new();
+    let run = ["run", "--model", "tiny.gguf", "--max-tokens", "6", "--prompt"];
+    let answers = ["Hello", "a world"].map(|prompt| home.json(&[&run[..], &[prompt]].concat()));
+    let len = |answer: &Value, field: &str| answer[field].as_array().unwrap().len();
+    let write = |answers: &[Value]| {
+        let lines: Vec<String> = answers.iter().map(Value::to_string).collect();
+        home.write("answers.json", lines.join("\n").as_bytes());
+    };
+    write(&answers);
+    let verify =
+        ["verify", "--model", "tiny.gguf", "--backend", "reference", "--claims", "answers.json"];
+    let reports = home.json(&verify);
+    assert_eq!(reports.as_array().unwrap().len(), 2);
+    for (report, answer) in reports.as_array().unwrap().iter().zip(&answers) {
+        assert_eq!(
+            (&report["valid"], &report["trace_root"]),
+            (&true.into(), &answer["trace_root"])
+        );
+        let positions = len(answer, "prompt_tokens") + len(answer, "tokens") - 1;
+        assert_eq!(report["positions"], positions);
+        assert_eq!(report["cost"]["positions"], positions);
+        for field in ["multiply_accumulates", "bytes_read", "memory_bytes"] {
+            assert!(report["cost"][field].as_u64().unwrap() > 0, "{field}");
+        }
+        assert!(report["cost"]["seconds"].as_f64().unwrap() > 0.0);
+    }
+
+    let [mut lie, mut root] = answers.clone();
+    lie["tokens"][0] = ((lie["tokens"][0].as_u64().unwrap() + 1) % 320).into();
+    assert!(len(&lie, "tokens") > 1, "there must be something to save");
+    root["trace_root"] = format!("0x{}", "00".repeat(32)).into();
+    let mut foreign = root.clone();
+    foreign["tokens"] = vec![1_000_000].into();
+    write(&[lie.clone(), root, foreign, answers[1].clone()]);
+    let output = home.refute(&[&verify[..], &["--json"]].concat());
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("3 of 4"), "{}", text(&output.stderr));
+    let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let valid: Vec<bool> =
+        reports.as_array().unwrap().iter().map(|r| r["valid"].as_bool().unwrap()).collect();
+    assert_eq!(valid, [false, false, false, true]);
+    // Block by block, as the reference runs, nothing is computed behind the first wrong token.
+    assert_eq!(reports[0]["positions"], len(&lie, "prompt_tokens"));
+    assert_eq!(reports[0]["expected_token"], answers[0]["tokens"][0]);
+    assert_eq!(reports[0]["trace_root"], Value::Null);
+    assert_eq!(reports[1]["trace_root"], answers[1]["trace_root"]);
+    assert!(reports[2]["error"].as_str().unwrap().contains("vocabulary"));
+
+    home.write("answers.json", b"[1, 2");
+    assert!(home.error(&verify).contains("answers.json"));
+}
+
+#[test]
 fn a_text_is_evaluated_in_windows() {
     let home = Home::new();
     let tokens: Vec<u32> = (0..65).map(|i| 1 + i * 7 % 300).collect();
