@@ -98,7 +98,8 @@ impl<P: Player<Trace = Own>> Paths for Known<'_, P> {
     }
 }
 
-fn encode(state: &State, action: Move) -> Bytes {
+/// The call of the game that makes a move on a state.
+pub fn encode(state: &State, action: Move) -> Bytes {
     let s = to_abi(state);
     let data = match action {
         Move::Reveal { children } => {

@@ -210,8 +210,19 @@ impl Arena {
     /// # Panics
     /// If the settlement refuses.
     pub fn challenge(&mut self, claim_id: B256) -> B256 {
+        self.challenge_for(claim_id).0
+    }
+
+    /// Opens a dispute, and says for how much gas.
+    ///
+    /// # Panics
+    /// If the settlement refuses.
+    pub fn challenge_for(&mut self, claim_id: B256) -> (B256, u64) {
         let call = Settlement::challengeCall { claimId: claim_id, payee: CHALLENGER };
-        self.settle(CHALLENGER, &call, U256::from(ETHER / 10))
+        let value = U256::from(ETHER / 10);
+        let sent = self.evm.send(CHALLENGER, self.settlement, &call, value);
+        let (dispute, outcome) = sent.expect("the settlement accepts");
+        (dispute, outcome.gas_used)
     }
 
     /// Calls the settlement, which must succeed.
@@ -269,7 +280,11 @@ impl Arena {
         self.evm.call(from, self.game, data, U256::ZERO).expect("the EVM takes the call")
     }
 
-    fn follow(
+    /// Takes what the game said in a transaction into the history; the winner once it is decided.
+    ///
+    /// # Panics
+    /// If the contract and the history come to different states.
+    pub fn follow(
         &self,
         outcome: &Outcome,
         subject: &Subject,
