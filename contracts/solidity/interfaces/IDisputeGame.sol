@@ -100,8 +100,9 @@ interface IDisputeGame {
 
     function disputeOf(bytes32 dispute) external view returns (DisputeView memory);
     function subjectOf(bytes32 dispute) external view returns (Subject memory);
-    /// True iff the challenger has won, or nothing is decided and in that second it was not out of time.
-    function challengerStands(bytes32 dispute, uint64 second) external view returns (bool);
+    /// `stands` iff the challenger has won, or nothing is decided and in that second it was not out of time. `moves`: how many the challenger
+    /// has made, the deciding step included.
+    function standingOf(bytes32 dispute, uint64 second) external view returns (bool stands, uint32 moves);
     function settlement() external view returns (address);
     function registry() external view returns (address);
     function verifier() external view returns (address);
