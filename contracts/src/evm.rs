@@ -178,6 +178,11 @@ impl Evm {
         let _ = self.state.set_balance(account, wei);
     }
 
+    /// Puts code at an address, whatever was there.
+    pub fn set_code(&mut self, address: Address, code: Bytes) {
+        let _ = self.state.set_code(address, code);
+    }
+
     /// An account's wei.
     pub fn balance(&self, account: Address) -> U256 {
         self.state.balance(&account)

@@ -12,14 +12,17 @@ mod event;
 mod follower;
 mod key;
 mod logs;
+mod params;
 mod sender;
 mod tx;
 
 pub use client::{Chain, Game, Head, Registry, Settlement};
-pub use deployment::{DeployParams, Deployment};
+pub use deployment::{CodeHashes, Deployment};
 pub use error::{ChainError, ChainReset};
 pub use event::{Event, EventError, Logged, Moved, Origin};
 pub use follower::{Follower, SyncReport};
 pub use key::{KeyError, parse_key};
+pub(crate) use params::explain;
+pub use params::DeployParams;
 pub use sender::{Outcome, Sender, SenderConfig, TickReport};
 pub use tx::{Call, Receipt, TxCosts};
