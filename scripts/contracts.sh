@@ -32,7 +32,7 @@ install() {
 
 # Writes the artifacts of the named contracts to a folder.
 build() {
-  local to="$1" scratch name
+  local to="$1" scratch name source
   shift
   scratch="$(mktemp -d)"
   trap 'rm -rf "$scratch"' RETURN
@@ -41,9 +41,11 @@ build() {
       echo "$name: no source" >&2
       return 1
     fi
+    # The settlement carries its game's code and deploys it: that code is the game's.
+    source="${name/#DisputeGame/InferenceSettlement}"
     # One compilation a contract: what the compiler is given besides a file can change that file's code.
     (cd "$root/contracts" && forge build --force --quiet --out "$scratch/out" \
-      --cache-path "$scratch/cache" "solidity/$name.sol")
+      --cache-path "$scratch/cache" "solidity/$source.sol")
     node "$root/contracts/tools/artifact.js" "$scratch/out" "$name" "$to"
   done
 }

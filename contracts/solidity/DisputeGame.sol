@@ -76,7 +76,8 @@ contract DisputeGame is Turns {
             move: 0,
             phase: initial.phase,
             resolved: false,
-            challengerWon: false
+            challengerWon: false,
+            byStep: false
         });
         Side memory side = Side({
             party: defender,
@@ -449,5 +450,7 @@ contract DisputeGame is Turns {
         x.accIn = s.accLo;
         x.accOut = s.accHi;
         x.claimed = s.claimed;
+        x.seed = subject.seed;
+        x.temperature = subject.temperature;
     }
 }

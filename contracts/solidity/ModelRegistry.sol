@@ -151,6 +151,16 @@ contract ModelRegistry is IModelRegistry {
         return (m.programRoot, m.weightsRoot, m.numbers.weightLeaves, m.numbers.carried);
     }
 
+    /// @inheritdoc IModelRegistry
+    function requirementsOf(bytes32 modelId)
+        external
+        view
+        returns (uint128 minBond, uint32 minWindowS)
+    {
+        _known(modelId);
+        return (0, 0);
+    }
+
     function _known(bytes32 modelId) private view returns (Stored storage m) {
         m = models[modelId];
         if (m.numbers.context == 0) revert UnknownModel(modelId);

@@ -25,6 +25,13 @@ struct State {
     uint8 mode;
 }
 
+/// What a deployment plays by. Fixed for ever.
+struct GameParams {
+    uint32 arityBits; // levels of a tree that one reveal opens: 1 to 8
+    uint32 clockS; // of each party of each dispute
+    uint32 minResponseS; // that each move has at least, and can't save
+}
+
 /// The claim as the game needs it; fixed when the dispute opens.
 struct Subject {
     bytes32 modelId;
@@ -33,6 +40,8 @@ struct Subject {
     uint32 promptLength;
     bytes32 outputRoot;
     uint32 outputLength;
+    uint64 seed; // of the request
+    uint32 temperature; // of the request, in units of 2^-16; 0: greedy
 }
 
 interface IDisputeGame {

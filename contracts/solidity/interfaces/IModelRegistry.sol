@@ -43,4 +43,6 @@ interface IModelRegistry {
         external
         view
         returns (bytes32 programRoot, bytes32 weightsRoot, uint32 weightLeaves, uint32 carried);
+    /// What the model's publisher demands of every request: bond in wei, challenge window in seconds. 0: nothing.
+    function requirementsOf(bytes32 modelId) external view returns (uint128 minBond, uint32 minWindowS);
 }

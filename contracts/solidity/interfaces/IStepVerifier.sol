@@ -26,6 +26,8 @@ struct Statement {
     int256 accIn; // SEGMENT: before the unit; FINALIZE: the last accumulator
     int256 accOut; // SEGMENT: what the defender says comes after the unit
     int256 claimed; // WHOLE, FINALIZE: what the defender says the element is
+    uint64 seed; // of the noise that Sample adds
+    uint32 temperature; // in units of 2^-16; 0: greedy
 }
 
 /// One opened Merkle leaf: its bytes, and the siblings from the bottom up.

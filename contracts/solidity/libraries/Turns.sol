@@ -25,6 +25,7 @@ abstract contract Turns is IDisputeGame {
         uint8 phase;
         bool resolved;
         bool challengerWon;
+        bool byStep; // resolved, and not by a timeout
     }
 
     /// A party, and beside it the sizes that everyone knows: both sides carry them, so that a move
@@ -83,9 +84,7 @@ abstract contract Turns is IDisputeGame {
 
     mapping(bytes32 dispute => Dispute) internal disputes;
 
-    /// `settlement_` may be an address that has no code yet: the settlement is deployed after the
-    /// game, and refuses one that names another. A game that names a wrong one can never open a
-    /// dispute.
+    /// The settlement creates its game while it is itself created, so it has no code yet.
     constructor(
         address registry_,
         address settlement_,
@@ -152,12 +151,21 @@ abstract contract Turns is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function challengerStands(bytes32 dispute, uint64 second) external view returns (bool) {
+    function standingOf(bytes32 dispute, uint64 second)
+        external
+        view
+        returns (bool stands, uint32 moves)
+    {
         Dispute storage d = disputes[dispute];
         if (d.stateHash == 0) revert NoSuchDispute(dispute);
         Clocks memory c = d.clocks;
-        if (c.resolved) return c.challengerWon;
-        return Phases.isDefenders(c.phase) || _inTime(c, second);
+        stands = c.resolved
+            ? c.challengerWon
+            : Phases.isDefenders(c.phase) || _inTime(c, second);
+        // The defender moves first, and after it both in turn: every second move is the
+        // challenger's. The step that convicts has no number of its own.
+        moves = c.move / 2;
+        if (c.challengerWon && c.byStep) moves += 1;
     }
 
     // ------------------------------------------------------------------ turns and clocks
@@ -202,6 +210,7 @@ abstract contract Turns is IDisputeGame {
         Clocks memory c = turn.clocks;
         c.resolved = true;
         c.challengerWon = challengerWon;
+        c.byStep = byStep;
         c.phase = Phases.OVER;
         disputes[dispute].clocks = c;
         emit DisputeResolved(dispute, turn.claimId, challengerWon, byStep);
