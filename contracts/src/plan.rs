@@ -10,7 +10,7 @@ use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::sol_types::SolValue;
 
 use crate::artifact::{Contract, init_code};
-use crate::bindings::{IStepVerifier, Terms};
+use crate::bindings::{GameParams, IStepVerifier, Terms};
 use crate::create2;
 use crate::evm::{Evm, EvmError, Outcome};
 
@@ -20,17 +20,6 @@ pub const SALT_TEXT: &str = "refute";
 /// Gas of one creation here: more than any chain has in a block, because what is too large for a
 /// chain is better said by that chain.
 const GAS_MAX: u64 = 100_000_000;
-
-/// The constants of `DisputeGame`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GameTerms {
-    /// A reveal shows up to `2^arity_bits` nodes or accumulators.
-    pub arity_bits: u32,
-    /// Chess clock of each party of a dispute, seconds.
-    pub clock_s: u32,
-    /// Time per move that isn't taken from the clock, seconds.
-    pub min_response_s: u32,
-}
 
 /// One contract of a deployment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +76,7 @@ impl Plan {
     pub fn new(
         chain_id: u64,
         salt: B256,
-        game: GameTerms,
+        game: &GameParams,
         terms: &Terms,
     ) -> Result<Self, PlanError> {
         let mut evm = Evm::new();
@@ -97,7 +86,7 @@ impl Plan {
         let verifier = create(&mut evm, salt, Contract::StepVerifier, &[])?;
         let args = verifier.address.abi_encode();
         let registry = create(&mut evm, salt, Contract::ModelRegistry, &args)?;
-        let args = settlement_args(registry.address, game, terms);
+        let args = (registry.address, game.clone(), terms.clone()).abi_encode_params();
         let settlement = create(&mut evm, salt, Contract::InferenceSettlement, &args)?;
         // A contract's first creation has its nonce 1.
         let address = settlement.address.create(1);
@@ -111,12 +100,6 @@ impl Plan {
     pub fn contracts(&self) -> [&Planned; 4] {
         [&self.verifier, &self.registry, &self.settlement, &self.game]
     }
-}
-
-/// What the constructor of `InferenceSettlement` takes.
-fn settlement_args(registry: Address, game: GameTerms, terms: &Terms) -> Vec<u8> {
-    let GameTerms { arity_bits, clock_s, min_response_s } = game;
-    (registry, arity_bits, clock_s, min_response_s, terms.clone()).abi_encode_params()
 }
 
 fn create(

@@ -55,7 +55,7 @@ pub struct Report {
 pub async fn deploy(chain: &Chain, options: &Options) -> Result<Report, ChainError> {
     let chain_id = chain.chain_id();
     let params = options.params.clone();
-    let plan = Plan::new(chain_id, options.salt, params.game(), &params.terms()?).map_err(explain)?;
+    let plan = Plan::new(chain_id, options.salt, &params.game(), &params.terms()?).map_err(explain)?;
     let mut gas_used = proxy(chain, options.install_proxy).await?;
     let mut created = Vec::new();
     let mut registry_block = None;

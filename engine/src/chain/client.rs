@@ -12,8 +12,7 @@ use alloy::signers::local::PrivateKeySigner;
 use alloy::transports::http::{Http, reqwest};
 use alloy::transports::layers::{RateLimitRetryPolicy, RetryBackoffLayer, RetryPolicy};
 use alloy::transports::{TransportError, utils::guess_local_url};
-use refute_contracts::bindings::{IDisputeGame, IInferenceSettlement, IModelRegistry};
-use refute_contracts::plan::GameTerms;
+use refute_contracts::bindings::{GameParams, IDisputeGame, IInferenceSettlement, IModelRegistry};
 use serde::Deserialize;
 
 use super::error::is_transient;
@@ -301,13 +300,13 @@ impl Chain {
             (game.ARITY_BITS(), game.CLOCK_S(), game.MIN_RESPONSE_S());
         let (arity, clock, response) = (arity.call().await, clock.call().await, response.call().await);
         let terms = settlement.terms().call().await;
-        let (Ok(arity_bits), Ok(clock_s), Ok(min_response_s), Ok(terms)) =
+        let (Ok(arity), Ok(clock), Ok(response), Ok(terms)) =
             (arity, clock, response, terms)
         else {
             return Ok(());
         };
-        let found = GameTerms { arity_bits, clock_s, min_response_s };
-        match file.difference(&DeployParams::read(found, &terms)) {
+        let found = GameParams { arityBits: arity, clockS: clock, minResponseS: response };
+        match file.difference(&DeployParams::read(&found, &terms)) {
             Some((what, expected, found)) => {
                 Err(ChainError::WrongDeployment { what, expected, found })
             }

@@ -84,7 +84,7 @@ impl Deployment {
     /// Parameters that the constructors refuse: nobody can have deployed with them.
     pub(crate) fn plan(&self) -> Result<Plan, ChainError> {
         let (game, terms) = (self.parameters.game(), self.parameters.terms()?);
-        Plan::new(self.chain_id, self.salt, game, &terms).map_err(params::explain)
+        Plan::new(self.chain_id, self.salt, &game, &terms).map_err(params::explain)
     }
 
     /// That this build's artifacts, with the file's parameters, are what the file says.
@@ -196,7 +196,7 @@ mod tests {
         let path = folder.path().join("deep").join("31337.json");
         let params = DeployParams::default();
         let terms = params.terms().unwrap();
-        let plan = Plan::new(31337, B256::ZERO, params.game(), &terms).unwrap();
+        let plan = Plan::new(31337, B256::ZERO, &params.game(), &terms).unwrap();
         let written = Deployment::of(&plan, 31337, 7, B256::ZERO, params);
         assert!(matches!(Deployment::load(31337, Some(&path)), Err(ChainError::NoDeployment)));
         written.save(Some(&path)).unwrap();

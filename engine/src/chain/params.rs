@@ -3,9 +3,9 @@
 use alloy::primitives::U256;
 use alloy::sol;
 use alloy::sol_types::SolError;
-use refute_contracts::bindings::Terms;
+use refute_contracts::bindings::{GameParams, Terms};
 use refute_contracts::evm::Outcome;
-use refute_contracts::plan::{GameTerms, PlanError};
+use refute_contracts::plan::PlanError;
 use serde::{Deserialize, Serialize};
 
 use super::ChainError;
@@ -93,23 +93,25 @@ const fn rule(field: &'static str, flag: &'static str, rule: &'static str) -> Ru
 }
 
 /// What the constructors refuse, in the words of the command line.
-const RULES: [Rule; 15] = [
+const RULES: [Rule; 14] = [
     rule("arityBits", "--arity", "1 to 8"),
     rule("clockS", "--clock", "at least 1 second"),
     rule("minResponseS", "--min-response", "at least 1 second"),
-    rule("bondMin", "--bond-min", "more than 0, and enough for --move-reimbursement times --moves-reimbursed"),
+    rule("bondMin", "--bond-min", "more than 0"),
     rule("bondMax", "--bond-max", "at least --bond-min"),
-    rule("burnBps", "--burn-bps", "5000 to 9999: half of the bond or more, and not all"),
+    rule("burnBps", "--burn-bps", "5000 to 9999: at least half of the bond, and not all of it"),
     rule("missBps", "--miss-bps", "1 to 10000"),
     rule("challengerBond", "--challenger-bond", "more than 0"),
-    rule("challengerBurnBps", "--challenger-burn-bps", "1 to 10000: disputing with oneself must cost"),
-    rule("moveReimbursement", "--move-reimbursement", "payable from what is left of --bond-min after the burn, --moves-reimbursed times"),
-    rule("movesReimbursed", "--moves-reimbursed", "payable from what is left of --bond-min after the burn, at --move-reimbursement each"),
+    rule("challengerBurnBps", "--challenger-burn-bps", "1 to 10000: a lost dispute has to cost"),
+    rule("moveReimbursement", "--move-reimbursement", "more than 0"),
+    rule("movesReimbursed", "--moves-reimbursed", MOVES),
     rule("windowMinS", "--window-min", "at least 1 second"),
     rule("windowMaxS", "--window-max", "at least --window-min"),
     rule("claimS", "--claim-time", "at least 1 second"),
-    rule("callbackGasMax", "--callback-gas-max", "what a transaction can carry"),
 ];
+/// The one rule about several constants.
+const MOVES: &str = "more than 0, and so few that all of them, at --move-reimbursement each, cost at \
+                     most half of what the burn leaves of --bond-min";
 
 sol! {
     error BadTerms(string what);
@@ -118,11 +120,11 @@ sol! {
 
 impl DeployParams {
     /// What `DisputeGame` is made with.
-    pub fn game(&self) -> GameTerms {
-        GameTerms {
-            arity_bits: self.arity_bits,
-            clock_s: self.clock_s,
-            min_response_s: self.min_response_s,
+    pub fn game(&self) -> GameParams {
+        GameParams {
+            arityBits: self.arity_bits,
+            clockS: self.clock_s,
+            minResponseS: self.min_response_s,
         }
     }
 
@@ -151,11 +153,11 @@ impl DeployParams {
     }
 
     /// The parameters of a deployment, as its contracts tell them.
-    pub(super) fn read(game: GameTerms, terms: &Terms) -> Self {
+    pub(super) fn read(game: &GameParams, terms: &Terms) -> Self {
         Self {
-            arity_bits: game.arity_bits,
-            clock_s: game.clock_s,
-            min_response_s: game.min_response_s,
+            arity_bits: game.arityBits,
+            clock_s: game.clockS,
+            min_response_s: game.minResponseS,
             bond_min_wei: U256::from(terms.bondMin),
             bond_max_wei: U256::from(terms.bondMax),
             burn_bps: terms.burnBps,

@@ -30,7 +30,8 @@ pub use rows::{Claim, Dispute, Request, Role};
 pub use transactions::{Attempt, Costs, Mined, Transaction};
 
 /// The migrations, in order. `PRAGMA user_version` counts those that a file has had.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_money.sql")];
 /// Marks the file as ours: "Rfut".
 const APPLICATION_ID: i32 = 0x5266_7574;
 /// Longest wait for another reader or writer of the file.
