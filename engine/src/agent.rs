@@ -3,7 +3,7 @@
 //! An agent decides from the chain's events in its database, never from memory, so a restart goes on where it was. Every
 //! transaction has a name for its intention and is written down before it is sent ([`crate::chain::Sender`]).
 
-use crate::chain::{Chain, ChainError, Follower, Sender, SenderConfig, SyncReport};
+use crate::chain::{Chain, ChainError, Deployment, Follower, Sender, SenderConfig, SyncReport};
 use crate::chain::{Outcome, parse_key};
 use crate::model::Model;
 use crate::player::{self, Next, PlayError};
@@ -78,6 +78,11 @@ pub enum AgentError {
     Worker(#[from] tokio::task::JoinError),
 }
 
+/// Disputes that one `settleReward` walks over: about a quarter of a million gas at most.
+const WALK_PAGE: u32 = 16;
+/// Blocks after which what was seen on the chain is taken to stay.
+const SURE_BLOCKS: u64 = 64;
+
 /// Where the database keeps the arity of the deployment's game, for whoever only reads it.
 const ARITY: &str = "arity_bits";
 
@@ -150,6 +155,7 @@ impl Agent {
             claim_s: deployed.parameters.claim_s,
         };
         let store = Store::open(db, &binding)?;
+        log_terms(deployed);
         let arity = deployed.parameters.arity_bits;
         let rules = Rules::new(arity).ok_or(AgentError::Arity(arity))?;
         store.put_job(ARITY, B256::ZERO, &arity)?;
@@ -229,6 +235,56 @@ impl Agent {
                 Ok(false)
             }
         }
+    }
+
+    /// Collects what the contract holds for a dispute of a rejected claim: the claim's reward and reimbursements, a page of
+    /// disputes at a time, and the dispute's bond. Whoever else pays for the walk spares this agent's gas; all calls are
+    /// idempotent on chain, and named here.
+    ///
+    /// # Errors
+    /// The chain, the database.
+    pub async fn collect(&self, dispute: &Dispute) -> Result<(), AgentError> {
+        let claim_id = dispute.claim_id;
+        let settlement = self.chain.settlement()?;
+        let head = self.chain.head().await?.number;
+        let rewarded: Option<u64> = self.store.job("rewarded", claim_id)?;
+        // Seen once is not yet for ever: the chain may reorganize.
+        if rewarded.is_none_or(|block| head < block.saturating_add(SURE_BLOCKS)) {
+            if settlement.claimOf(claim_id).call().await?.rewarded {
+                if rewarded.is_none() {
+                    self.store.put_job("rewarded", claim_id, &head)?;
+                }
+            } else {
+                self.store.delete_job("rewarded", claim_id)?;
+                self.walk(claim_id).await?;
+            }
+        }
+        let id = dispute.dispute;
+        let name = format!("refund:{id}");
+        if self.store.transaction(&name)?.is_none()
+            && settlement.bondOf(id).call().await?.settled
+        {
+            return Ok(());
+        }
+        self.settle(&name, &Settlement::refundCall { dispute: id }, U256::ZERO).await?;
+        Ok(())
+    }
+
+    /// The next page of a walk over the disputes of a rejected claim.
+    async fn walk(&self, claim_id: B256) -> Result<(), AgentError> {
+        let pages = (self.store.disputes_of(claim_id)?.len() as u32).div_ceil(WALK_PAGE);
+        // One more than needed if somebody else walks too; the walk ends by itself.
+        for page in 0..=pages {
+            let name = format!("reward:{claim_id}:{page}");
+            let call = Settlement::settleRewardCall { claimId: claim_id, limit: WALK_PAGE };
+            if !self.settle(&name, &call, U256::ZERO).await? {
+                return Ok(());
+            }
+            if self.chain.settlement()?.claimOf(claim_id).call().await?.rewarded {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// Calls the settlement under a name.
@@ -392,6 +448,29 @@ impl Agent {
     }
 }
 
+/// What an operator should know of the contracts that the key deals with; that they are what their file says is checked.
+fn log_terms(deployed: &Deployment) {
+    let p = &deployed.parameters;
+    tracing::info!(
+        chain = deployed.chain_id,
+        settlement = %deployed.settlement,
+        numerics = deployed.numerics_version,
+        clock_s = p.clock_s,
+        min_response_s = p.min_response_s,
+        claim_s = p.claim_s,
+        window_min_s = p.window_min_s,
+        window_max_s = p.window_max_s,
+        bond_min_wei = %p.bond_min_wei,
+        bond_max_wei = %p.bond_max_wei,
+        burn_bps = p.burn_bps,
+        challenger_bond_wei = %p.challenger_bond_wei,
+        challenger_burn_bps = p.challenger_burn_bps,
+        move_reimbursement_wei = %p.move_reimbursement_wei,
+        moves_reimbursed = p.moves_reimbursed,
+        "terms"
+    );
+}
+
 /// A claim as the game sees it, with the model and the prompt of an own computation of it.
 ///
 /// # Errors
@@ -444,6 +523,6 @@ pub async fn connect(
     deployment: Option<&Path>,
 ) -> Result<Chain, ChainError> {
     let chain = Chain::connect(rpc, signer, None).await?;
-    let deployment = crate::chain::Deployment::load(chain.chain_id(), deployment)?;
+    let deployment = Deployment::load(chain.chain_id(), deployment)?;
     chain.with_deployment(deployment).await
 }

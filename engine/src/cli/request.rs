@@ -2,11 +2,13 @@
 
 use super::load_model;
 use super::onchain::ChainArguments;
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::SolCall;
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::Args;
-use refute_contracts::bindings::{IInferenceSettlement as Settlement, IModelRegistry as Registry};
+use refute_contracts::bindings::{
+    IInferenceSettlement as Settlement, IModelRegistry as Registry, RequestParams,
+};
 use refute_engine::chain::{Call, Chain, Event};
 use refute_engine::model::Model;
 use refute_engine::provider::packed;
@@ -17,8 +19,10 @@ use serde::Serialize;
 /// Ask for an answer, with the fee in escrow.
 #[derive(Args)]
 #[command(
-    after_help = "Example:\n  refute request --rpc http://127.0.0.1:8545 --key me.key --model 0x1a2b --chat --prompt \
-                        'Who wrote Faust?' --max-tokens 32 --fee 1000000000000000"
+    after_help = "Examples:\n  refute request --rpc http://127.0.0.1:8545 --key me.key --model 0x1a2b --chat --prompt \
+                  'Who wrote Faust?' --max-tokens 32 --fee 1000000000000000\n\nA larger bond, a day for challengers, and a \
+                  contract that is told:\n  refute request … --bond 5000000000000000000 --window 86400 --callback 0x5e… \
+                  --callback-gas 200000"
 )]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -44,6 +48,18 @@ pub(super) struct Arguments {
     /// Seconds in which somebody must accept
     #[arg(long, value_name = "S", default_value_t = 3600)]
     deadline: u64,
+    /// What the provider stakes, wei; by default the least that model and deployment take
+    #[arg(long, value_name = "WEI")]
+    bond: Option<u128>,
+    /// Challenge window, seconds; by default the shortest that model and deployment take
+    #[arg(long, value_name = "S")]
+    window: Option<u32>,
+    /// A contract that is told of the final answer (IInferenceConsumer)
+    #[arg(long, value_name = "ADDRESS", requires = "callback_gas")]
+    callback: Option<Address>,
+    /// Gas for that
+    #[arg(long, value_name = "GAS", requires = "callback")]
+    callback_gas: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -52,6 +68,8 @@ struct RequestReport {
     model_id: B256,
     prompt_tokens: Vec<u32>,
     fee_wei: String,
+    bond_wei: String,
+    window_s: u32,
     deadline_s: u64,
     transaction: B256,
     gas_used: u64,
@@ -65,15 +83,23 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
         let text = PromptText { text: &args.prompt, chat: args.chat };
         let prompt = request::tokens(&model, &text)?;
         refute_engine::trace::check(&model, &prompt, args.max_tokens)?;
-        let deadline = chain.now_s().await?.saturating_add(args.deadline);
-        let call = Settlement::requestCall {
+        let terms = terms(args, &chain, model.id).await?;
+        let deadline_s = chain.now_s().await?.saturating_add(args.deadline);
+        let params = RequestParams {
             modelId: model.id,
             prompt: packed(&prompt),
             maxOutput: args.max_tokens,
-            deadline,
+            seed: 0,
+            temperature: 0,
+            bond: terms.bond_wei,
+            windowS: terms.window_s,
+            deadline: deadline_s,
+            callback: args.callback.unwrap_or_default(),
+            callbackGas: args.callback_gas.unwrap_or_default(),
             // Any number that this requester didn't use yet: the id hashes it.
             nonce: U256::from(std::time::UNIX_EPOCH.elapsed()?.as_nanos()),
         };
+        let call = Settlement::requestCall { p: params };
         let settlement = chain.deployment()?.settlement;
         let call = Call::new(settlement, call.abi_encode()).with_value(args.fee);
         let receipt = chain.transact(&call).await?;
@@ -88,7 +114,9 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
             model_id: model.id,
             prompt_tokens: prompt,
             fee_wei: args.fee.to_string(),
-            deadline_s: deadline,
+            bond_wei: terms.bond_wei.to_string(),
+            window_s: terms.window_s,
+            deadline_s,
             transaction: receipt.hash,
             gas_used: receipt.gas_used,
         };
@@ -102,6 +130,37 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
         );
         Ok(())
     })
+}
+
+/// What a request asks of its provider.
+struct Asked {
+    bond_wei: u128,
+    window_s: u32,
+}
+
+/// The bond and the window: what is wanted, or the least that the model and the deployment take. What is out of bounds is
+/// said in the words of the command line before anything is sent.
+async fn terms(args: &Arguments, chain: &Chain, model: B256) -> anyhow::Result<Asked> {
+    let required = chain.registry()?.requirementsOf(model).call().await?;
+    let terms = chain.settlement()?.terms().call().await?;
+    let (bond_min, window_min) =
+        (terms.bondMin.max(required.minBond), terms.windowMinS.max(required.minWindowS));
+    let (bond_wei, window_s) = (args.bond.unwrap_or(bond_min), args.window.unwrap_or(window_min));
+    ensure!(
+        (bond_min..=terms.bondMax).contains(&bond_wei),
+        "--bond {bond_wei}: model and deployment take {bond_min} to {} wei",
+        terms.bondMax
+    );
+    ensure!(
+        (window_min..=terms.windowMaxS).contains(&window_s),
+        "--window {window_s}: model and deployment take {window_min} to {} seconds",
+        terms.windowMaxS
+    );
+    if let Some(gas) = args.callback_gas {
+        let most = terms.callbackGasMax;
+        ensure!((1..=most).contains(&gas), "--callback-gas {gas}: the deployment takes 1 to {most}");
+    }
+    Ok(Asked { bond_wei, window_s })
 }
 
 /// Registers a model, if it isn't yet: anyone may, the id is the content.
