@@ -99,9 +99,8 @@ async fn create(chain: &Chain, salt: B256, planned: &Planned) -> Result<Option<M
     let receipt = match chain.transact(&call).await {
         Ok(receipt) => receipt,
         // Somebody else may have been faster: it is the same contract.
-        Err(error) => {
-            return if is_there(chain, planned).await? { Ok(None) } else { Err(error) };
-        }
+        Err(_) if is_there(chain, planned).await? => return Ok(None),
+        Err(error) => return Err(coins(chain, error).await?),
     };
     if !is_there(chain, planned).await? {
         return Err(ChainError::NoCode { contract, address: planned.address });
@@ -109,6 +108,16 @@ async fn create(chain: &Chain, salt: B256, planned: &Planned) -> Result<Option<M
     let (block, gas_used) = (receipt.block, receipt.gas_used);
     tracing::info!(contract, address = %planned.address, block, gas_used, "deployed");
     Ok(Some(Made { block, gas_used }))
+}
+
+/// A node's words for a key that can't pay differ; what to do about it doesn't.
+async fn coins(chain: &Chain, error: ChainError) -> Result<ChainError, ChainError> {
+    let (address, refused) = (chain.address()?, error.to_string().to_lowercase());
+    let balance = chain.balance(address).await?;
+    if balance.is_zero() || refused.contains("insufficient") || refused.contains("lack of funds") {
+        return Ok(ChainError::NoCoins { address, balance });
+    }
+    Ok(error)
 }
 
 /// Whether a contract is where it should be; other code there is an error.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use alloy::contract;
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::rpc::json_rpc::{ErrorPayload, RpcError};
 use alloy::transports::{TransportError, TransportErrorKind};
 use refute_contracts::artifact::revert_reason;
@@ -115,6 +115,14 @@ pub enum ChainError {
     /// The contracts can't be created, for a reason that no parameter is.
     #[error("the contracts can't be created: {0}")]
     Plan(String),
+    /// The key can't pay.
+    #[error("{address} has {balance} wei, too few to deploy: send it coins, or use another --key")]
+    NoCoins {
+        /// The key's account.
+        address: Address,
+        /// What it has, wei.
+        balance: U256,
+    },
     /// The chain lacks the proxy that gives contracts their addresses.
     #[error(
         "this chain has no CREATE2 deployment proxy at {}. If its nodes take transactions without a \

@@ -7,13 +7,13 @@ use alloy::providers::Provider;
 use alloy::sol_types::{SolCall, SolValue};
 use refute_contracts::bindings::IDisputeGame as G;
 use refute_contracts::bindings::IInferenceSettlement as S;
-use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, State};
+use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, RequestParams, State};
 use refute_contracts::devnet::{DEV_ADDRESSES, DEV_KEYS, Devnet, DevnetConfig};
 use refute_engine::chain::{
-    Call, Chain, ChainError, DeployParams, Deployment, Event, Follower, Receipt, SyncReport,
+    Call, Chain, ChainError, Deployment, Event, Follower, Receipt, SyncReport,
     parse_key,
 };
-use refute_engine::deploy::deploy;
+use refute_engine::deploy::{Options, deploy};
 use refute_engine::store::{Binding, Store};
 
 pub(crate) const FEE_WEI: u64 = 1000;
@@ -88,7 +88,7 @@ impl World {
     pub(crate) async fn on(node: Node) -> Self {
         let url = node.url();
         let deployer = party(&url, 0, None).await;
-        let deployment = deploy(&deployer, &DeployParams::default()).await.unwrap();
+        let deployment = deploy(&deployer, &Options::default()).await.unwrap().deployment;
         let of = |index| party(&url, index, Some(deployment.clone()));
         let (provider, challenger, requester) = (of(1).await, of(2).await, of(3).await);
         let model = model();
@@ -169,13 +169,21 @@ impl World {
     }
 
     fn request_call_until(&self, nonce: u64, deadline_s: u64) -> Call {
-        let call = S::requestCall {
+        let parameters = &self.deployment.parameters;
+        let params = RequestParams {
             modelId: self.model_id,
             prompt: tokens(&[7, 8]),
             maxOutput: 1,
+            seed: 0,
+            temperature: 0,
+            bond: parameters.bond_min_wei.to(),
+            windowS: parameters.window_min_s,
             deadline: deadline_s,
+            callback: Address::ZERO,
+            callbackGas: 0,
             nonce: U256::from(nonce),
         };
+        let call = S::requestCall { p: params };
         Call::new(self.deployment.settlement, call.abi_encode()).with_value(U256::from(FEE_WEI))
     }
 
@@ -183,7 +191,7 @@ impl World {
         let payee = self.provider.address().unwrap();
         let call = S::acceptCall { requestId: request_id, payee };
         Call::new(self.deployment.settlement, call.abi_encode())
-            .with_value(self.deployment.parameters.provider_bond_wei)
+            .with_value(self.deployment.parameters.bond_min_wei)
     }
 
     pub(crate) async fn accept(&self, request_id: B256) -> Receipt {
@@ -284,7 +292,7 @@ impl World {
     }
 
     pub(crate) async fn finalize(&self, claim_id: B256) {
-        self.pass_time(self.deployment.parameters.window_s.into()).await;
+        self.pass_time(self.deployment.parameters.window_min_s.into()).await;
         self.requester.transact(&self.finalize_call(claim_id)).await.unwrap();
     }
 
