@@ -52,7 +52,7 @@ contract GameGasTest is Player {
             195_000,
             requester,
             FEE,
-            abi.encodeCall(settlement.request, (modelId, prompt, 24, START + 1 days, 1))
+            abi.encodeCall(settlement.request, (_params(prompt, 24)))
         );
         bytes32 requestId = abi.decode(output, (bytes32));
         _pay(
@@ -131,9 +131,7 @@ contract GameGasTest is Player {
         Model memory m = Toy.model();
         m.params.context = 4096;
         modelId = registry.register(m);
-        bytes32 requestId;
-        vm.prank(requester);
-        requestId = settlement.request(modelId, Toy.prompt(1000), 25, START, 0);
+        bytes32 requestId = _request(_params(Toy.prompt(1000), 25));
         _accept(requestId);
         bytes32[] memory leaves = new bytes32[](1024);
         for (uint256 i = 0; i < 1024; ++i) {
