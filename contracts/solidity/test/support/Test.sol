@@ -19,7 +19,7 @@ interface Vm {
     function toString(uint256 value) external pure returns (string memory);
     function toString(int256 value) external pure returns (string memory);
     function getBlockTimestamp() external view returns (uint256);
-    function snapshotGasLastCall(string calldata name) external returns (uint256);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function readFile(string calldata path) external view returns (string memory);
     function getCode(string calldata artifact) external view returns (bytes memory);
 }
