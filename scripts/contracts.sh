@@ -5,7 +5,9 @@
 #   scripts/contracts.sh                      builds every contract, writes its artifact
 #   scripts/contracts.sh --only NAME          builds one
 #   scripts/contracts.sh --check              fails if a committed artifact differs from what the sources give
-#   scripts/contracts.sh --test [ARGS…]       runs the Solidity tests; ARGS go to `forge test`
+#   scripts/contracts.sh --test               runs the Solidity tests, and holds their gas against contracts/snapshots
+#   scripts/contracts.sh --test ARGS…         runs some; ARGS go to `forge test`
+#   scripts/contracts.sh --snapshots          measures the gas and writes contracts/snapshots
 #   scripts/contracts.sh --install            installs the tools and prints their folder
 set -euo pipefail
 
@@ -44,7 +46,7 @@ build() {
     # The settlement carries its game's code and deploys it: that code is the game's.
     source="${name/#DisputeGame/InferenceSettlement}"
     # One compilation a contract: what the compiler is given besides a file can change that file's code.
-    (cd "$root/contracts" && forge build --force --quiet --out "$scratch/out" \
+    (cd "$root/contracts" && forge build --force --quiet --extra-output storageLayout --out "$scratch/out" \
       --cache-path "$scratch/cache" "solidity/$source.sol")
     node "$root/contracts/tools/artifact.js" "$scratch/out" "$name" "$to"
   done
@@ -70,13 +72,25 @@ case "${1:-}" in
   --test)
     shift
     cd "$root/contracts"
-    forge test "$@"
+    if (($# > 0)); then
+      forge test "$@"
+    else
+      measured="$(mktemp -d)"
+      trap 'rm -rf "$measured"' EXIT
+      FOUNDRY_SNAPSHOTS="$measured" FORGE_SNAPSHOT_EMIT=true forge test
+      node tools/snapshots.js snapshots "$measured"
+    fi
+    ;;
+  --snapshots)
+    cd "$root/contracts"
+    FORGE_SNAPSHOT_EMIT=true forge test --match-path 'solidity/test/*Gas.t.sol'
+    node tools/snapshots.js snapshots snapshots
     ;;
   --install)
     echo "$tools/node_modules/.bin"
     ;;
   *)
-    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,11p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

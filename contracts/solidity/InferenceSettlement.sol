@@ -24,6 +24,22 @@ contract InferenceSettlement is Rewards, Delivery {
     /// The highest that the noise of kernels/README.md is exact for, in units of 2^-16.
     uint256 internal constant TEMPERATURE_MAX = 1 << 22;
 
+    /// What is hashed into a request's id: `RequestParams`, the prompt by its root and length.
+    struct Asked {
+        bytes32 modelId;
+        bytes32 promptRoot;
+        uint256 promptLength;
+        uint32 maxOutput;
+        uint64 seed;
+        uint32 temperature;
+        uint128 bond;
+        uint32 windowS;
+        uint64 deadline;
+        address callback;
+        uint32 callbackGas;
+        uint256 nonce;
+    }
+
     error WrongValue(uint256 expected, uint256 given);
     error ZeroPayee();
     error RequestExists(bytes32 requestId);
@@ -251,32 +267,29 @@ contract InferenceSettlement is Rewards, Delivery {
         Tokens.checkIds(p.prompt, vocabulary);
     }
 
-    /// Everything that is asked for, in the order of `RequestParams`, the prompt by its root and
-    /// length; before it who asks, and for what fee.
+    /// Who asks, for what fee, and everything that is asked for.
     function _requestId(RequestParams calldata p, bytes32 promptRoot, uint256 promptLength)
         private
         view
         returns (bytes32)
     {
+        Asked memory asked = Asked({
+            modelId: p.modelId,
+            promptRoot: promptRoot,
+            promptLength: promptLength,
+            maxOutput: p.maxOutput,
+            seed: p.seed,
+            temperature: p.temperature,
+            bond: p.bond,
+            windowS: p.windowS,
+            deadline: p.deadline,
+            callback: p.callback,
+            callbackGas: p.callbackGas,
+            nonce: p.nonce
+        });
         return keccak256(
             abi.encode(
-                "refute.request",
-                block.chainid,
-                address(this),
-                msg.sender,
-                msg.value,
-                p.modelId,
-                promptRoot,
-                promptLength,
-                p.maxOutput,
-                p.seed,
-                p.temperature,
-                p.bond,
-                p.windowS,
-                p.deadline,
-                p.callback,
-                p.callbackGas,
-                p.nonce
+                "refute.request", block.chainid, address(this), msg.sender, msg.value, asked
             )
         );
     }

@@ -31,6 +31,21 @@ if (creationSize > CREATION_BYTES_MAX) {
   process.exit(1);
 }
 fs.mkdirSync(to, { recursive: true });
+// Where everything lies in storage, beside the artifact: a contract's fields, then those of the structs that they hold.
+function layout({ storage, types }) {
+  const fields = (list, within) =>
+    list.flatMap(({ label, slot, offset, type }) => {
+      const { label: name, members, value } = types[type];
+      const struct = members ?? (value && types[value].members);
+      const line = { name: within + label, slot: Number(slot), offset, type: name };
+      return struct ? [line, ...fields(struct, `${within}${label}.`)] : [line];
+    });
+  return fields(storage, "");
+}
+
 const artifact = { contractName, abi: built.abi, bytecode, deployedBytecode };
 fs.writeFileSync(path.join(to, `${contractName}.json`), JSON.stringify(artifact, null, 2) + "\n");
+fs.mkdirSync(path.join(to, "storage"), { recursive: true });
+const fields = layout(built.storageLayout).map((field) => `\n  ${JSON.stringify(field)}`);
+fs.writeFileSync(path.join(to, "storage", `${contractName}.json`), `[${fields.join(",")}\n]\n`);
 console.log(`${contractName}: ${size} bytes deployed, ${creationSize} to create it`);

@@ -209,7 +209,7 @@ contract DisputeGameMovesTest is Player {
         cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
         game.subjectOf(0);
         cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
-        game.challengerStands(0, 0);
+        game.standingOf(0, 0);
     }
 
     function test_open_notTheSettlement_reverts() public {
@@ -725,26 +725,36 @@ contract DisputeGameMovesTest is Player {
         assertEq(subject.promptLength, PROMPT);
         assertEq(subject.outputRoot, Trees.leaf(Toy.output(lie, PROMPT, OUTPUT)));
         assertEq(subject.outputLength, OUTPUT);
+        assertEq(subject.seed, 0);
+        assertEq(subject.temperature, 0);
     }
 
     // ---------------------------------------------------------------- constructor
+
+    function _game(address r, address s, uint32 arityBits, uint32 clockS, uint32 minResponseS)
+        private
+        returns (DisputeGame)
+    {
+        bytes memory arguments = abi.encode(r, s, arityBits, clockS, minResponseS);
+        return DisputeGame(deployed("DisputeGame.sol:DisputeGame", arguments));
+    }
 
     function test_constructor_badConstants_revert() public {
         address r = address(registry);
         address s = address(settlement);
         cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(address(0), s, 5, 1, 1);
+        _game(address(0), s, 5, 1, 1);
         cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, address(0), 5, 1, 1);
+        _game(r, address(0), 5, 1, 1);
         cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 0, 1, 1);
+        _game(r, s, 0, 1, 1);
         cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 9, 1, 1);
+        _game(r, s, 9, 1, 1);
         cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 5, 0, 1);
+        _game(r, s, 5, 0, 1);
         cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 5, 1, 0);
-        DisputeGame good = new DisputeGame(r, s, 8, 1, 1);
+        _game(r, s, 5, 1, 0);
+        DisputeGame good = _game(r, s, 8, 1, 1);
         assertEq(good.ARITY_BITS(), 8);
         assertEq(good.verifier(), address(verifier));
     }

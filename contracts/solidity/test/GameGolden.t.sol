@@ -131,7 +131,9 @@ contract GameGoldenTest is Test, IClaims {
     }
 
     /// The file says who wins, the toy's arithmetic stays in Rust.
-    function verify(Statement calldata, bytes calldata witness) external pure returns (bool) {
+    function verify(Statement calldata s, bytes calldata witness) external view returns (bool) {
+        assertEq(s.seed, subject.seed, "the request's seed");
+        assertEq(s.temperature, subject.temperature, "the request's temperature");
         return keccak256(witness) == keccak256("the defender is right");
     }
 
@@ -167,7 +169,9 @@ contract GameGoldenTest is Test, IClaims {
             outputRoot: json.parseJsonBytes32(file, string.concat(place, ".outputRoot")),
             outputLength: uint32(
                 json.parseJsonUintArray(file, string.concat(place, ".output")).length
-            )
+            ),
+            seed: 0xfedcba9876543210,
+            temperature: 0x89abcdef
         });
     }
 
@@ -176,7 +180,12 @@ contract GameGoldenTest is Test, IClaims {
         returns (State memory s)
     {
         uint32 arityBits = uint32(json.parseJsonUint(file, string.concat(place, ".arityBits")));
-        game = new DisputeGame(address(this), address(this), arityBits, clockS, minResponseS);
+        game = DisputeGame(
+            deployed(
+                "DisputeGame.sol:DisputeGame",
+                abi.encode(address(this), address(this), arityBits, clockS, minResponseS)
+            )
+        );
         s = _state(string.concat(place, ".initial"));
         game.open(s.dispute, keccak256("claim"), challenger, defender, subject);
         _check(s, string.concat(place, ".initial"));

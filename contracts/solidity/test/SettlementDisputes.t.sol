@@ -9,13 +9,17 @@ import {
     RequestStatus
 } from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
+import {Records} from "../libraries/Records.sol";
+import {Rewards} from "../libraries/Rewards.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
 
 /// Who gets what, to the wei, when disputes end: alone, side by side, late, and against oneself.
 contract SettlementDisputesTest is Player {
+    /// What the earliest one that stands has, if nobody else's moves are paid for.
     uint256 private constant REWARD = PROVIDER_BOND - PROVIDER_BURN;
+    uint256 private constant RESERVE = MOVES_REIMBURSED * REIMBURSEMENT;
 
     bytes32 private requestId;
     bytes32 private claimId;
@@ -70,7 +74,9 @@ contract SettlementDisputesTest is Player {
         assertCredit(BURN, PROVIDER_BURN, "burned");
         assertCredit(challengerPayee, 0, "not yet");
         cheats.expectEmit();
-        emit IInferenceSettlement.Rewarded(claimId, s.dispute, challengerPayee, REWARD);
+        emit IInferenceSettlement.Rewarded(
+            claimId, s.dispute, challengerPayee, REWARD - RESERVE
+        );
         settlement.settleReward(claimId, 1);
         settlement.refund(s.dispute);
         assertCredit(challengerPayee, REWARD + CHALLENGER_BOND, "reward and bond");
@@ -125,7 +131,7 @@ contract SettlementDisputesTest is Player {
         assertCredit(BURN, CHALLENGER_BURN, "burned");
         assertCredit(providerPayee, CHALLENGER_BOND - CHALLENGER_BURN, "the provider's");
         assertEq(settlement.claimOf(claimId).openDisputes, 0);
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.settleReward(claimId, 1);
         vm.warp(START + WINDOW_S);
         settlement.finalize(claimId);
@@ -282,13 +288,17 @@ contract SettlementDisputesTest is Player {
         _convictByTimeout(s[5]);
         settlement.settleReward(claimId, 0);
         settlement.settleReward(claimId, 3);
-        assertTrue(!settlement.isRewarded(claimId), "not reached");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "not reached");
         settlement.settleReward(claimId, 1);
-        assertTrue(!settlement.isRewarded(claimId), "not reached yet");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "not reached yet");
         settlement.settleReward(claimId, 1);
-        assertTrue(settlement.isRewarded(claimId), "the fifth");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "the fifth, but not the end");
+        assertCredit(_payee(4), REWARD - RESERVE, "as soon as it is found");
         settlement.settleReward(claimId, type(uint32).max);
-        assertCredit(_payee(4), REWARD, "only the reward");
+        assertTrue(settlement.claimOf(claimId).rewarded, "the end");
+        assertCredit(_payee(4), REWARD, "and what nobody's moves took");
+        settlement.settleReward(claimId, type(uint32).max);
+        assertCredit(_payee(4), REWARD, "once");
         assertCredit(_payee(5), 0, "convicted, but later");
         for (uint256 i = 0; i < 6; ++i) {
             settlement.refund(s[i].dispute);
@@ -320,7 +330,7 @@ contract SettlementDisputesTest is Player {
     function test_challenge_afterRejection_reverts() public {
         _liar();
         _convictByTimeout(_open(1));
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         _challenge(claimId);
     }
 
@@ -328,16 +338,16 @@ contract SettlementDisputesTest is Player {
         _liar();
         _convictByTimeout(_open(1));
         vm.warp(START + WINDOW_S);
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.finalize(claimId);
     }
 
     function test_refund_refusals() public {
         _liar();
-        _refuse(InferenceSettlement.NoSuchDispute.selector);
+        _refuse(Rewards.NoSuchDispute.selector);
         settlement.refund(0);
         State memory s = _open(1);
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.refund(s.dispute);
     }
 

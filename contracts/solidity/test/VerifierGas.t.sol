@@ -7,7 +7,8 @@ import {Trees} from "./support/Trees.sol";
 import {World, WorldTest} from "./support/World.sol";
 
 /// What the dearest step of each op costs, with the calldata of its witness, for a large model: a
-/// million weight leaves, context 4,096, 64 heads. Run with -vv to see the figures.
+/// million weight leaves, context 4,096, 64 heads. Run with -vv to see the figures; those of the
+/// transaction are held against the committed contracts/snapshots/verifier.json.
 contract VerifierGasTest is WorldTest {
     uint256 private constant BASE = 1000;
     uint256 private constant NONE = 0xffff;
@@ -40,6 +41,7 @@ contract VerifierGasTest is WorldTest {
         uint256 total = 21_000 + (used + calldataGas > floor ? used + calldataGas : floor);
         emit log_named_uint(string.concat(what, ": execution"), used);
         emit log_named_uint(string.concat(what, ": transaction"), total);
+        vm.snapshotValue("verifier", what, total);
         assertTrue(total < STEP_GAS_MAX, what);
     }
 

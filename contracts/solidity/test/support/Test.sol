@@ -19,8 +19,9 @@ interface Vm {
     function toString(uint256 value) external pure returns (string memory);
     function toString(int256 value) external pure returns (string memory);
     function getBlockTimestamp() external view returns (uint256);
-    function snapshotGasLastCall(string calldata name) external returns (uint256);
+    function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function readFile(string calldata path) external view returns (string memory);
+    function getCode(string calldata artifact) external view returns (bytes memory);
 }
 
 /// What the tests share: assertions that revert with both values. forge calls a test failed when it
@@ -40,6 +41,22 @@ abstract contract Test {
 
     /// forge looks for this function to tell a test contract.
     bool public IS_TEST = true;
+
+    /// Deploys a contract as it was compiled; reverts as its constructor does. A test that says
+    /// `new` instead carries a copy of its code, and the compiler spends a minute on each.
+    function deployed(string memory artifact, bytes memory arguments)
+        internal
+        returns (address at)
+    {
+        bytes memory code = bytes.concat(vm.getCode(artifact), arguments);
+        assembly ("memory-safe") {
+            at := create(0, add(code, 32), mload(code))
+            if iszero(at) {
+                returndatacopy(mload(0x40), 0, returndatasize())
+                revert(mload(0x40), returndatasize())
+            }
+        }
+    }
 
     function assertEq(uint256 left, uint256 right, string memory what) internal pure {
         if (left != right) revert NotEqualUint(left, right, what);
