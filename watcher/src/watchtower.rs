@@ -2,7 +2,7 @@
 
 use crate::fsm::{self, Duty};
 use crate::scanner::{self, Facts};
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256};
 use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use refute_engine::agent::{Agent, AgentError, Computed};

@@ -56,8 +56,9 @@ async fn two_chains_get_the_same_addresses() {
     let (first, second) = (party(&one.url(), 0, None).await, party(&two.url(), 3, None).await);
     // Nonces, senders and heights differ.
     rpc(&second, "anvil_mine", json!([3])).await;
-    let (a, b) = (deploy(&first, &Options::default()), deploy(&second, &Options::default()));
-    let (a, b) = (a.await.unwrap().deployment, b.await.unwrap().deployment);
+    let options = Options::default();
+    let a = deploy(&first, &options).await.unwrap().deployment;
+    let b = deploy(&second, &options).await.unwrap().deployment;
     assert_eq!(Deployment { block: a.block, ..b }, a);
 }
 

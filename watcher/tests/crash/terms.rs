@@ -124,7 +124,9 @@ fn a_callback_that_fails_is_left_to_others() {
     let request = ask_for_delivery(&world, callback, "60000");
     let dear = ask_for_delivery(&world, callback, "600000");
     let honest = Actor::honest(&world);
-    [request, dear].map(|request| world.claimed(request));
+    for request in [request, dear] {
+        world.claimed(request);
+    }
     world.travel(WINDOW_S);
     until("the provider has tried", || honest.log().contains("CallbackFailed"));
     until("the provider has its money", || world.held().is_zero());
