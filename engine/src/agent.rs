@@ -244,30 +244,43 @@ impl Agent {
     /// # Errors
     /// The chain, the database.
     pub async fn collect(&self, dispute: &Dispute) -> Result<(), AgentError> {
-        let claim_id = dispute.claim_id;
+        let (id, claim_id) = (dispute.dispute, dispute.claim_id);
         let settlement = self.chain.settlement()?;
-        let head = self.chain.head().await?.number;
-        let rewarded: Option<u64> = self.store.job("rewarded", claim_id)?;
-        // Seen once is not yet for ever: the chain may reorganize.
-        if rewarded.is_none_or(|block| head < block.saturating_add(SURE_BLOCKS)) {
-            if settlement.claimOf(claim_id).call().await?.rewarded {
-                if rewarded.is_none() {
-                    self.store.put_job("rewarded", claim_id, &head)?;
-                }
-            } else {
-                self.store.delete_job("rewarded", claim_id)?;
-                self.walk(claim_id).await?;
-            }
+        if !self.is_seen("rewarded", claim_id, self.is_rewarded(claim_id)).await? {
+            self.walk(claim_id).await?;
         }
-        let id = dispute.dispute;
-        let name = format!("refund:{id}");
-        if self.store.transaction(&name)?.is_none()
-            && settlement.bondOf(id).call().await?.settled
-        {
-            return Ok(());
+        let is_settled = async { Ok(settlement.bondOf(id).call().await?.settled) };
+        if !self.is_seen("refunded", id, is_settled).await? {
+            let call = Settlement::refundCall { dispute: id };
+            self.settle(&format!("refund:{id}"), &call, U256::ZERO).await?;
         }
-        self.settle(&name, &Settlement::refundCall { dispute: id }, U256::ZERO).await?;
         Ok(())
+    }
+
+    async fn is_rewarded(&self, claim_id: B256) -> Result<bool, AgentError> {
+        Ok(self.chain.settlement()?.claimOf(claim_id).call().await?.rewarded)
+    }
+
+    /// Whether something has happened on chain. Seen once is not yet for ever, because the chain may reorganize: it is looked
+    /// at again until it was seen some blocks ago.
+    async fn is_seen(
+        &self,
+        kind: &str,
+        id: B256,
+        look: impl Future<Output = Result<bool, AgentError>>,
+    ) -> Result<bool, AgentError> {
+        let head = self.store.cursor()?.map_or(0, |cursor| cursor.number);
+        let seen: Option<u64> = self.store.job(kind, id)?;
+        if seen.is_some_and(|block| head >= block.saturating_add(SURE_BLOCKS)) {
+            return Ok(true);
+        }
+        let now = look.await?;
+        match (seen, now) {
+            (None, true) => self.store.put_job(kind, id, &head)?,
+            (Some(_), false) => self.store.delete_job(kind, id)?,
+            _ => {}
+        }
+        Ok(now)
     }
 
     /// The next page of a walk over the disputes of a rejected claim.
@@ -280,7 +293,7 @@ impl Agent {
             if !self.settle(&name, &call, U256::ZERO).await? {
                 return Ok(());
             }
-            if self.chain.settlement()?.claimOf(claim_id).call().await?.rewarded {
+            if self.is_rewarded(claim_id).await? {
                 return Ok(());
             }
         }

@@ -265,6 +265,11 @@ impl Provider {
             self.refused.insert(request.request_id);
             return Ok(false);
         }
+        if request.temperature != 0 {
+            tracing::warn!(request = %request.request_id, "not answerable: it has a temperature");
+            self.refused.insert(request.request_id);
+            return Ok(false);
+        }
         if self.policy.fault.is_none() {
             return Ok(true);
         }
