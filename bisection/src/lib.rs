@@ -16,7 +16,10 @@
 //! caller knows the model, and builds the witness of the one step that is left. The paths of its
 //! inputs come from the player too, for only it knows which nodes of the opponent's trees are
 //! agreed ([`overlay`]).
+//!
+//! [`adversary`] plays every strategy against them, on this game or on the contract.
 
+pub mod adversary;
 pub mod clock;
 pub mod game;
 pub mod history;
