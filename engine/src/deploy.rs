@@ -9,7 +9,7 @@ use alloy::primitives::{Address, B256, U256, keccak256};
 use refute_contracts::create2;
 use refute_contracts::plan::{Plan, Planned, SALT_TEXT};
 
-use crate::chain::{Call, Chain, ChainError, DeployParams, Deployment, explain};
+use crate::chain::{Call, Chain, ChainError, DeployParams, Deployment, WrongCode, explain};
 
 /// What to deploy, and how.
 #[derive(Clone, Debug)]
@@ -55,7 +55,8 @@ pub struct Report {
 pub async fn deploy(chain: &Chain, options: &Options) -> Result<Report, ChainError> {
     let chain_id = chain.chain_id();
     let params = options.params.clone();
-    let plan = Plan::new(chain_id, options.salt, &params.game(), &params.terms()?).map_err(explain)?;
+    let plan =
+        Plan::new(chain_id, options.salt, &params.game(), &params.terms()?).map_err(explain)?;
     let mut gas_used = proxy(chain, options.install_proxy).await?;
     let mut created = Vec::new();
     let mut registry_block = None;
@@ -134,7 +135,7 @@ async fn check(
     match chain.code_hash(address).await? {
         None => Ok(false),
         Some(found) if found == expected => Ok(true),
-        Some(found) => Err(ChainError::WrongCode { contract, address, expected, found }),
+        Some(found) => Err(Box::new(WrongCode { contract, address, expected, found }).into()),
     }
 }
 

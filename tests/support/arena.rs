@@ -147,7 +147,8 @@ impl Arena {
         }
         evm.set_code(create2::PROXY, create2::PROXY_CODE.clone());
         let Parameters { arity_bits, clock_s, min_response_s, window_s } = parameters;
-        let game = GameParams { arityBits: arity_bits, clockS: clock_s, minResponseS: min_response_s };
+        let game =
+            GameParams { arityBits: arity_bits, clockS: clock_s, minResponseS: min_response_s };
         let chain_id = refute_contracts::evm::DEFAULT_CHAIN_ID;
         let plan = Plan::new(chain_id, B256::ZERO, &game, &terms(window_s)).expect("it deploys");
         for planned in plan.contracts() {

@@ -229,7 +229,10 @@ fn disputes(args: &Database, json: bool) -> anyhow::Result<()> {
         ]
     };
     let rows: Vec<_> = lines.iter().map(row).collect();
-    println!("{}", ui::table(&["dispute", "outcome", "moves", "reward (wei)", "reimbursed (wei)"], &rows));
+    println!(
+        "{}",
+        ui::table(&["dispute", "outcome", "moves", "reward (wei)", "reimbursed (wei)"], &rows)
+    );
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use refute_contracts::bindings::{GameParams, IDisputeGame, IInferenceSettlement,
 use serde::Deserialize;
 
 use super::error::is_transient;
-use super::{ChainError, DeployParams, Deployment};
+use super::{ChainError, DeployParams, Deployment, WrongCode};
 
 /// Longest time for one answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -285,7 +285,8 @@ impl Chain {
                 Some(found) => {
                     self.check_parameters(&deployment.parameters).await?;
                     deployment.check_build(&plan)?;
-                    return Err(ChainError::WrongCode { contract, address, expected, found });
+                    let wrong = WrongCode { contract, address, expected, found };
+                    return Err(ChainError::from(Box::new(wrong)));
                 }
                 None => return Err(ChainError::NoCode { contract, address }),
             }
@@ -296,12 +297,11 @@ impl Chain {
     /// That the contracts, if they are ours, say what the file says.
     async fn check_parameters(&self, file: &DeployParams) -> Result<(), ChainError> {
         let (settlement, game) = (self.settlement()?, self.game()?);
+        let (arity, clock, response) = (game.ARITY_BITS(), game.CLOCK_S(), game.MIN_RESPONSE_S());
         let (arity, clock, response) =
-            (game.ARITY_BITS(), game.CLOCK_S(), game.MIN_RESPONSE_S());
-        let (arity, clock, response) = (arity.call().await, clock.call().await, response.call().await);
+            (arity.call().await, clock.call().await, response.call().await);
         let terms = settlement.terms().call().await;
-        let (Ok(arity), Ok(clock), Ok(response), Ok(terms)) =
-            (arity, clock, response, terms)
+        let (Ok(arity), Ok(clock), Ok(response), Ok(terms)) = (arity, clock, response, terms)
         else {
             return Ok(());
         };

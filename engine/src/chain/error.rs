@@ -53,21 +53,8 @@ pub enum ChainError {
         address: Address,
     },
     /// Other code than this build's where the deployment says.
-    #[error(
-        "the {contract} at {address} is another contract than this program knows: its code has the \
-         hash {found}, and should have {expected}. Don't send money there; check --rpc and \
-         --deployment, or run `refute deploy`"
-    )]
-    WrongCode {
-        /// Which contract.
-        contract: &'static str,
-        /// Where it is.
-        address: Address,
-        /// Hash of the code that the artifacts give with the deployment's parameters.
-        expected: B256,
-        /// Hash of the code on chain.
-        found: B256,
-    },
+    #[error(transparent)]
+    WrongCode(#[from] Box<WrongCode>),
     /// The deployment's file is from a build with other contracts.
     #[error(
         "the deployment's file has the {contract} of another version of this program (code hash \
@@ -128,7 +115,8 @@ pub enum ChainError {
         "this chain has no CREATE2 deployment proxy at {}. If its nodes take transactions without a \
          chain id and gas costs at most 100 gwei, `refute deploy --install-proxy` puts it there for {} \
          wei; else ask whoever runs the chain",
-        create2::PROXY, create2::PROXY_COST_WEI
+        create2::PROXY,
+        create2::PROXY_COST_WEI
     )]
     NoProxy,
     /// The node doesn't take the proxy's transaction.
@@ -222,6 +210,24 @@ pub enum ChainError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A contract that isn't the one that it should be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the {contract} at {address} is another contract than this program knows: its code has the hash \
+     {found}, and should have {expected}. Don't send money there; check --rpc and --deployment, or run \
+     `refute deploy`"
+)]
+pub struct WrongCode {
+    /// Which contract.
+    pub contract: &'static str,
+    /// Where it is.
+    pub address: Address,
+    /// Hash of the code that the artifacts give with the deployment's parameters.
+    pub expected: B256,
+    /// Hash of the code on chain.
+    pub found: B256,
 }
 
 /// The chain is another one than before, as when a devnet was started anew.

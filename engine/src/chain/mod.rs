@@ -18,11 +18,11 @@ mod tx;
 
 pub use client::{Chain, Game, Head, Registry, Settlement};
 pub use deployment::{CodeHashes, Deployment};
-pub use error::{ChainError, ChainReset};
+pub use error::{ChainError, ChainReset, WrongCode};
 pub use event::{Event, EventError, Logged, Moved, Origin};
 pub use follower::{Follower, SyncReport};
 pub use key::{KeyError, parse_key};
-pub(crate) use params::explain;
 pub use params::DeployParams;
+pub(crate) use params::explain;
 pub use sender::{Outcome, Sender, SenderConfig, TickReport};
 pub use tx::{Call, Receipt, TxCosts};

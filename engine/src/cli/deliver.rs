@@ -16,9 +16,7 @@ use serde::Serialize;
 /// Providers deliver what they answered, if the callback's gas isn't more than they pay for; this is for everything else. A
 /// callback that fails changes nothing, so it can be tried again.
 #[derive(Args)]
-#[command(
-    after_help = "Example:\n  refute deliver 0x5e… --rpc http://127.0.0.1:8545 --key me.key"
-)]
+#[command(after_help = "Example:\n  refute deliver 0x5e… --rpc http://127.0.0.1:8545 --key me.key")]
 pub(super) struct Arguments {
     /// The request's id
     request: B256,

@@ -37,7 +37,11 @@ pub(super) fn tokens(bytes: &[u8]) -> Vec<u32> {
 }
 
 /// The output of a final claim, packed: from its event, checked by the contract against the root that it keeps.
-pub(super) async fn final_output(chain: &Chain, request: B256, claim: B256) -> anyhow::Result<Bytes> {
+pub(super) async fn final_output(
+    chain: &Chain,
+    request: B256,
+    claim: B256,
+) -> anyhow::Result<Bytes> {
     let is_claim = |logged: Logged| match logged.event {
         Event::Claimed(e) if e.claimId == claim => Some(e.output),
         _ => None,

@@ -158,7 +158,10 @@ async fn terms(args: &Arguments, chain: &Chain, model: B256) -> anyhow::Result<A
     );
     if let Some(gas) = args.callback_gas {
         let most = terms.callbackGasMax;
-        ensure!((1..=most).contains(&gas), "--callback-gas {gas}: the deployment takes 1 to {most}");
+        ensure!(
+            (1..=most).contains(&gas),
+            "--callback-gas {gas}: the deployment takes 1 to {most}"
+        );
     }
     Ok(Asked { bond_wei, window_s })
 }

@@ -168,12 +168,7 @@ fn rewarded(sql: &Transaction<'_>, e: &IInferenceSettlement::Rewarded) -> Done {
         sql,
         "UPDATE claims SET reward_dispute = ?2, reward_payee = ?3, reward_wei = ?4
          WHERE claim_id = ?1",
-        (
-            e.claimId.0,
-            e.dispute.0,
-            e.payee.into_array(),
-            word(before.saturating_add(e.amount)),
-        ),
+        (e.claimId.0, e.dispute.0, e.payee.into_array(), word(before.saturating_add(e.amount))),
     )
 }
 

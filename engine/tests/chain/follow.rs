@@ -142,7 +142,8 @@ async fn the_store_says_what_the_contracts_say() {
     assert_eq!(store.dispute_transactions(dispute).unwrap().len(), 5);
     let moves = store.dispute_events(dispute).unwrap();
     let moves: Vec<_> = moves.iter().map(|logged| logged.event.name()).collect();
-    let all = "Challenged DisputeOpened Revealed Chosen DisputeResolved Rewarded Reimbursed Rewarded";
+    let all =
+        "Challenged DisputeOpened Revealed Chosen DisputeResolved Rewarded Reimbursed Rewarded";
     let mut sorted = moves.clone();
     sorted.sort_unstable();
     let mut expected: Vec<_> = all.split(' ').collect();

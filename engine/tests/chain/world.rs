@@ -10,8 +10,7 @@ use refute_contracts::bindings::IInferenceSettlement as S;
 use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, RequestParams, State};
 use refute_contracts::devnet::{DEV_ADDRESSES, DEV_KEYS, Devnet, DevnetConfig};
 use refute_engine::chain::{
-    Call, Chain, ChainError, Deployment, Event, Follower, Receipt, SyncReport,
-    parse_key,
+    Call, Chain, ChainError, Deployment, Event, Follower, Receipt, SyncReport, parse_key,
 };
 use refute_engine::deploy::{Options, deploy};
 use refute_engine::store::{Binding, Store};

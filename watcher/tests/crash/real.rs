@@ -66,7 +66,9 @@ fn check_money(world: &World, convictions: u32) {
         let money = Ledger::read(world).money(Role::Watcher);
         money.withdrawn == times * (terms.challenger_bond_wei + reward)
     });
-    until("only what is burned is left", || world.held() == times * terms.burned(terms.bond_min_wei));
+    until("only what is burned is left", || {
+        world.held() == times * terms.burned(terms.bond_min_wei)
+    });
     let ledger = Ledger::read(world);
     ledger.audit();
     let challenges = ledger.calls::<Settlement::challengeCall>(Role::Watcher);

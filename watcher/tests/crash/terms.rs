@@ -17,14 +17,14 @@ const REFUSES: &str = "0x5f5ffd";
 fn a_deployment_has_the_same_addresses_on_anvil() {
     let Some(path) = anvil() else { return };
     let (ours, theirs) = (World::new(&devnet()), World::new(&ChainKind::Anvil(path)));
-    for field in ["settlement", "game", "registry", "verifier", "code_hashes", "parameters", "salt"] {
+    for field in ["settlement", "game", "registry", "verifier", "code_hashes", "parameters", "salt"]
+    {
         assert_eq!(ours.net.deployment[field], theirs.net.deployment[field], "{field}");
     }
     for world in [&ours, &theirs] {
         let deploy = ["deploy", "--rpc", &world.rpc, "--key", world.key(Role::Liar)];
         let [window, clock, response] = ["3600", "600", "60"];
-        let same =
-            ["--window-min", window, "--clock", clock, "--min-response", response];
+        let same = ["--window-min", window, "--clock", clock, "--min-response", response];
         let again = world.net.refute(&[&deploy[..], &same].concat()).expect("it is there");
         assert_eq!(again["settlement"], world.net.deployment["settlement"]);
         assert_eq!((&again["created"], &again["gas_used"]), (&json!([]), &json!(0)));
