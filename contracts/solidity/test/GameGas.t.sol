@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {State} from "../interfaces/IDisputeGame.sol";
 import {Model} from "../interfaces/IModelRegistry.sol";
+import {RequestParams} from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
@@ -59,14 +60,14 @@ contract GameGasTest is Player {
         bytes32 requestId = abi.decode(output, (bytes32));
         _pay(
             "accept",
-            95_000,
+            115_000,
             provider,
             PROVIDER_BOND,
             abi.encodeCall(settlement.accept, (requestId, providerPayee))
         );
         output = _pay(
             "claim, 24 tokens",
-            245_000,
+            150_000,
             provider,
             0,
             abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
@@ -104,14 +105,14 @@ contract GameGasTest is Player {
         );
         _pay(
             "accept again",
-            80_000,
+            115_000,
             provider,
             PROVIDER_BOND,
             abi.encodeCall(settlement.accept, (requestId, providerPayee))
         );
         output = _pay(
             "claim again",
-            230_000,
+            150_000,
             provider,
             0,
             abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
@@ -125,6 +126,38 @@ contract GameGasTest is Player {
             abi.encodeCall(settlement.finalize, abi.decode(output, (bytes32)))
         );
         _pay("withdraw", 70_000, stranger, 0, abi.encodeCall(settlement.withdraw, (providerPayee)));
+    }
+
+    /// Eight claims at once, and the answer of one of them brought to who asked.
+    function test_gas_finalizeMany_deliver() public {
+        bytes32[] memory claimIds = new bytes32[](8);
+        bytes memory output = Toy.prompt(24);
+        RequestParams memory p = _params(output, 24);
+        p.callback = address(new Hearer());
+        p.callbackGas = 30_000;
+        bytes32 requestId;
+        for (uint256 i = 0; i < 8; ++i) {
+            p.nonce = i;
+            requestId = _request(p);
+            _accept(requestId);
+            vm.prank(provider);
+            claimIds[i] = settlement.claim(requestId, output, "root");
+        }
+        vm.warp(START + WINDOW_S);
+        _pay(
+            "finalizeMany, 8 claims",
+            270_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.finalizeMany, (claimIds))
+        );
+        _pay(
+            "deliver, without the callback",
+            100_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.deliver, (requestId, output))
+        );
     }
 
     /// A trace of 1,024 blocks: two full reveals of 32 children each.
@@ -155,7 +188,7 @@ contract GameGasTest is Player {
         bytes32[] memory path = Trees.path(leaves, 19, 5, 10);
         _play(
             "choose, 5 levels",
-            60_000,
+            65_000,
             challenger,
             abi.encodeCall(game.choose, (s, 19, children[19], path))
         );
@@ -220,6 +253,11 @@ contract GameGasTest is Player {
         VmGas(address(vm)).revertToState(mark);
         return _move(s);
     }
+}
+
+/// A callback that does nothing.
+contract Hearer {
+    function onInference(bytes32, bytes32, bytes calldata) external {}
 }
 
 interface VmGas {

@@ -65,9 +65,7 @@ contract SettlementRequestsTest is Player {
             1
         ];
         bytes32 expected = keccak256(
-            abi.encode(
-                "refute.request", block.chainid, address(settlement), requester, FEE, asked
-            )
+            abi.encode("refute.request", block.chainid, address(settlement), requester, FEE, asked)
         );
         cheats.expectEmit();
         emit IInferenceSettlement.Requested(expected, modelId, requester, p, FEE);
@@ -358,8 +356,7 @@ contract SettlementRequestsTest is Player {
         bytes32 requestId = _request(1);
         vm.warp(START + 5);
         cheats.expectEmit();
-        emit IInferenceSettlement.Accepted(
-            requestId, provider, providerPayee, START + 5 + CLAIM_S);
+        emit IInferenceSettlement.Accepted(requestId, provider, providerPayee, START + 5 + CLAIM_S);
         _accept(requestId);
         _status(requestId, RequestStatus.Accepted);
         assertEq(_view(requestId).provider, provider);

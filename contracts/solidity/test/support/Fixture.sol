@@ -29,7 +29,7 @@ interface VmMore is Vm {
 abstract contract Fixture is Test {
     VmMore internal constant cheats = VmMore(address(vm));
 
-    // What requests ask for, unless a test asks for something else, and what follows from the terms.
+    // What requests ask for, unless a test asks for something else; what follows from the terms.
     uint128 internal constant PROVIDER_BOND = 10 ether;
     uint256 internal constant PROVIDER_BURN = 6 ether;
     uint256 internal constant MISS_PENALTY = 1 ether;
