@@ -6,8 +6,7 @@ use refute_bisection::history::History;
 use refute_bisection::rules::Rules;
 use refute_bisection::state::{Party, Phase, State};
 use refute_contracts::bindings::{
-    GameParams, IDisputeGame as Game, IInferenceSettlement as Settlement,
-    IModelRegistry as Registry, RequestParams, Terms,
+    GameParams, IDisputeGame as Game, IInferenceSettlement as Settlement, RequestParams, Terms,
 };
 use refute_contracts::create2;
 use refute_contracts::evm::{Evm, Outcome};
@@ -174,7 +173,7 @@ impl Arena {
     /// # Panics
     /// If the registry refuses it, or computes another id.
     pub fn register(&mut self, model: &Model) {
-        let call = Registry::registerCall { model: model.registration.clone() };
+        let call = model.register_call();
         let (id, _) =
             self.evm.send(DEPLOYER, self.registry, &call, U256::ZERO).expect("registered");
         assert_eq!(id, model.id, "the registry and the engine agree on the id");

@@ -6,9 +6,7 @@ use alloy::primitives::{Address, B256, U256};
 use alloy::sol_types::SolCall;
 use anyhow::{Context, ensure};
 use clap::Args;
-use refute_contracts::bindings::{
-    IInferenceSettlement as Settlement, IModelRegistry as Registry, RequestParams,
-};
+use refute_contracts::bindings::{IInferenceSettlement as Settlement, RequestParams};
 use refute_engine::chain::{Call, Chain, Event};
 use refute_engine::model::Model;
 use refute_engine::provider::packed;
@@ -170,7 +168,7 @@ async fn terms(args: &Arguments, chain: &Chain, model: B256) -> anyhow::Result<A
 async fn register(chain: &Chain, model: &Model) -> anyhow::Result<()> {
     let registry = chain.registry()?;
     if !registry.isRegistered(model.id).call().await? {
-        let call = Registry::registerCall { model: model.registration.clone() };
+        let call = model.register_call();
         let receipt = chain.transact(&Call::new(*registry.address(), call.abi_encode())).await?;
         anyhow::ensure!(receipt.success, "registering the model failed: {}", receipt.hash);
     }

@@ -92,7 +92,7 @@ abstract contract Fixture is Test {
             deployed("ModelRegistry.sol:ModelRegistry", abi.encode(address(verifier)))
         );
         _settle(GameParams(arityBits, CLOCK_S, MIN_RESPONSE_S), _terms());
-        modelId = registry.register(Toy.model());
+        modelId = registry.register(Toy.model(), Toy.program());
     }
 
     /// Another settlement and its game, for the same registry.
