@@ -165,7 +165,7 @@ contract GameGasTest is Player {
         _deploy(5);
         Model memory m = Toy.model();
         m.params.context = 4096;
-        modelId = registry.register(m);
+        modelId = registry.register(m, Toy.program());
         bytes32 requestId = _request(_params(Toy.prompt(1000), 25));
         _accept(requestId);
         bytes32[] memory leaves = new bytes32[](1024);
