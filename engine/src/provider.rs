@@ -12,7 +12,7 @@ use crate::fault::{FaultError, FaultSpec};
 use crate::model::Model;
 use crate::store::{Claim, Request, Role, Run as Record};
 use crate::subject::Player;
-use crate::trace::{self, Run, RunError};
+use crate::trace::{self, Ask, Run, RunError};
 use crate::worker::Worker;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use refute_bisection::state::Party;
@@ -153,7 +153,7 @@ impl Provider {
         let (model, output) = (Arc::clone(model), claim.output.clone());
         let work = move |stop: Arc<AtomicBool>| {
             let fault: Option<FaultSpec> = fault.map(|f| f.parse()).transpose()?;
-            replay(&model, &request.prompt, &output, fault.as_ref(), &stop)
+            replay(&model, request.ask(), &output, fault.as_ref(), &stop)
         };
         match self.agent.compute(claim.request_id, work).await? {
             Computed::Ready(player) => Ok(Some(player)),
@@ -191,27 +191,28 @@ impl Provider {
     /// The run of a request: from the answer written down, or a new one.
     async fn answer(&self, request: &Request) -> Result<Option<Arc<Player>>, ProviderError> {
         let Some(model) = self.agent.model(request.model_id) else { return Ok(None) };
-        let (model, prompt, max) = (Arc::clone(model), request.prompt.clone(), request.max_output);
+        let (model, request) = (Arc::clone(model), request.clone());
+        let request_id = request.request_id;
         let record = self.agent.store.run(request.request_id).map_err(AgentError::from)?;
         let fault = self.policy.fault.clone();
         // An answer with another fault, or with one that is gone, is none: its tokens may be wrong.
         let record = record.filter(|r| r.fault == fault.as_ref().map(ToString::to_string));
         let paces = Arc::clone(&self.paces);
         let work = move |stop: Arc<AtomicBool>| match record {
-            Some(record) => replay(&model, &prompt, &record.output, fault.as_ref(), &stop),
+            Some(record) => replay(&model, request.ask(), &record.output, fault.as_ref(), &stop),
             None => {
                 let start = Instant::now();
-                let player = generate(&model, &prompt, max, fault.as_ref(), &stop)?;
+                let player = generate(&model, &request, fault.as_ref(), &stop)?;
                 let output = player.run().output().len() as u32;
                 let mut paces = paces.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(pace) = paces.get_mut(&model.id) {
-                    let estimated = pace.generation(prompt.len() as u32, output);
+                    let estimated = pace.generation(request.prompt.len() as u32, output);
                     *pace = pace.corrected(estimated, start.elapsed());
                 }
                 Ok(player)
             }
         };
-        match self.agent.compute(request.request_id, work).await? {
+        match self.agent.compute(request_id, work).await? {
             Computed::Ready(player) => Ok(Some(player)),
             Computed::NotYet => Ok(None),
             Computed::Failed(RunError::Fault(error)) => Err(error.into()),
@@ -260,13 +261,8 @@ impl Provider {
     /// Whether this request can be answered here. A drill's fault is tried before any money is at stake.
     async fn is_answerable(&mut self, request: &Request) -> Result<bool, ProviderError> {
         let Some(model) = self.agent.model(request.model_id) else { return Ok(false) };
-        if let Err(error) = trace::check(model, &request.prompt, request.max_output) {
+        if let Err(error) = trace::check(model, request.ask(), request.max_output) {
             tracing::warn!(request = %request.request_id, %error, "not answerable");
-            self.refused.insert(request.request_id);
-            return Ok(false);
-        }
-        if request.temperature != 0 {
-            tracing::warn!(request = %request.request_id, "not answerable: it has a temperature");
             self.refused.insert(request.request_id);
             return Ok(false);
         }
@@ -340,15 +336,14 @@ pub fn packed(tokens: &[u32]) -> Bytes {
 
 fn generate(
     model: &Arc<Model>,
-    prompt: &[u32],
-    max: u32,
+    request: &Request,
     fault: Option<&FaultSpec>,
     stop: &AtomicBool,
 ) -> Result<Player, RunError> {
     let mut go_on = |_, _| !stop.load(Ordering::Relaxed);
-    let run = Run::generate(model, prompt, max, fault, &mut go_on)?;
+    let run = Run::generate(model, request.ask(), request.max_output, fault, &mut go_on)?;
     if let Some(fault) = fault {
-        let honest = Run::replay(model, prompt, run.output(), None, &mut go_on)?;
+        let honest = Run::replay(model, request.ask(), run.output(), None, &mut go_on)?;
         if honest.trace_root() == run.trace_root() && honest.samples() == run.output() {
             return Err(FaultError::NoEffect(fault.to_string()).into());
         }
@@ -358,15 +353,15 @@ fn generate(
 
 fn replay(
     model: &Arc<Model>,
-    prompt: &[u32],
+    ask: Ask<'_>,
     output: &[u32],
     fault: Option<&FaultSpec>,
     stop: &AtomicBool,
 ) -> Result<Player, RunError> {
     let fault = match fault {
-        Some(spec) => Some(crate::fault::Fault::resolve(spec, model, prompt.len() as u32)?),
+        Some(spec) => Some(crate::fault::Fault::resolve(spec, model, ask.prompt.len() as u32)?),
         None => None,
     };
     let mut go_on = |_, _| !stop.load(Ordering::Relaxed);
-    Ok(Player::new(Run::replay(model, prompt, output, fault, &mut go_on)?))
+    Ok(Player::new(Run::replay(model, ask, output, fault, &mut go_on)?))
 }

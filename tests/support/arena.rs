@@ -16,6 +16,7 @@ use refute_engine::player::{self, Next};
 use refute_engine::provider::packed;
 use refute_engine::subject::{Player, Subject};
 use refute_engine::trace::Run;
+use refute_kernels::Sampling;
 use std::sync::Arc;
 
 /// Who deploys.
@@ -179,18 +180,26 @@ impl Arena {
         assert_eq!(id, model.id, "the registry and the engine agree on the id");
     }
 
-    /// Requests `run`'s prompt, accepts, and claims what the run yields. Gives the claim's id.
+    /// Requests `run`'s prompt with its sampling, accepts, and claims what the run yields. Gives the claim's id.
     ///
     /// # Panics
     /// If the settlement refuses.
     pub fn claim(&mut self, run: &Run) -> B256 {
+        self.claim_of(run, run.sampling())
+    }
+
+    /// The same, of a request with this sampling, whatever the run's was.
+    ///
+    /// # Panics
+    /// If the settlement refuses.
+    pub fn claim_of(&mut self, run: &Run, sampling: Sampling) -> B256 {
         self.nonce += 1;
         let params = RequestParams {
             modelId: run.model().id,
             prompt: packed(run.prompt()),
             maxOutput: run.output().len() as u32,
-            seed: 0,
-            temperature: 0,
+            seed: sampling.seed,
+            temperature: sampling.temperature,
             bond: ETHER,
             windowS: self.window_s,
             deadline: self.evm.timestamp() + 100_000,

@@ -6,6 +6,7 @@ mod deliver;
 mod deploy;
 mod devices;
 mod devnet;
+mod drawing;
 mod execute;
 mod models;
 mod onchain;

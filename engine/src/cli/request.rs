@@ -2,7 +2,7 @@
 
 use super::load_model;
 use super::onchain::ChainArguments;
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::sol_types::SolCall;
 use anyhow::{Context, ensure};
 use clap::Args;
@@ -11,7 +11,10 @@ use refute_engine::chain::{Call, Chain, Event};
 use refute_engine::model::Model;
 use refute_engine::provider::packed;
 use refute_engine::request::{self, PromptText};
+use refute_engine::temperature::Temperature;
+use refute_engine::trace::Ask;
 use refute_engine::ui::{self, Style};
+use refute_kernels::reference::Sampling;
 use serde::Serialize;
 
 /// Ask for an answer, with the fee in escrow.
@@ -46,6 +49,12 @@ pub(super) struct Arguments {
     /// Seconds in which somebody must accept
     #[arg(long, value_name = "S", default_value_t = 3600)]
     deadline: u64,
+    /// Draw tokens at this temperature, up to 16; 0 takes the likeliest token
+    #[arg(long, default_value = "0")]
+    temperature: Temperature,
+    /// What the draws follow from; by default, any number
+    #[arg(long)]
+    seed: Option<u64>,
     /// What the provider stakes, wei; by default the least that model and deployment take
     #[arg(long, value_name = "WEI")]
     bond: Option<u128>,
@@ -60,11 +69,25 @@ pub(super) struct Arguments {
     callback_gas: Option<u32>,
 }
 
+impl Arguments {
+    /// Whoever doesn't choose a seed gets another one each time. It is on chain before anybody computes, so nobody can choose
+    /// it by what comes of it.
+    fn sampling(&self) -> anyhow::Result<Sampling> {
+        let now = std::time::UNIX_EPOCH.elapsed()?.as_nanos();
+        let other =
+            keccak256(now.to_le_bytes()).0.first_chunk().map_or(1, |b| u64::from_le_bytes(*b));
+        let seed = if self.temperature.0 == 0 { 0 } else { other };
+        Ok(Sampling { seed: self.seed.unwrap_or(seed), temperature: self.temperature.0 })
+    }
+}
+
 #[derive(Serialize)]
 struct RequestReport {
     request_id: B256,
     model_id: B256,
     prompt_tokens: Vec<u32>,
+    seed: u64,
+    temperature: String,
     fee_wei: String,
     bond_wei: String,
     window_s: u32,
@@ -80,15 +103,16 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
         register(&chain, &model).await?;
         let text = PromptText { text: &args.prompt, chat: args.chat };
         let prompt = request::tokens(&model, &text)?;
-        refute_engine::trace::check(&model, &prompt, args.max_tokens)?;
+        let sampling = args.sampling()?;
+        refute_engine::trace::check(&model, Ask { prompt: &prompt, sampling }, args.max_tokens)?;
         let terms = terms(args, &chain, model.id).await?;
         let deadline_s = chain.now_s().await?.saturating_add(args.deadline);
         let params = RequestParams {
             modelId: model.id,
             prompt: packed(&prompt),
             maxOutput: args.max_tokens,
-            seed: 0,
-            temperature: 0,
+            seed: sampling.seed,
+            temperature: sampling.temperature,
             bond: terms.bond_wei,
             windowS: terms.window_s,
             deadline: deadline_s,
@@ -111,6 +135,8 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
             request_id: request_id.context("the chain shows no request in this transaction")?,
             model_id: model.id,
             prompt_tokens: prompt,
+            seed: sampling.seed,
+            temperature: Temperature(sampling.temperature).to_string(),
             fee_wei: args.fee.to_string(),
             bond_wei: terms.bond_wei.to_string(),
             window_s: terms.window_s,

@@ -74,6 +74,39 @@ fn a_request_fixes_bond_and_window() {
     }
 }
 
+/// Seed and temperature go from the request into the answer, the check, and the dispute about a wrong one.
+#[test]
+fn a_sampled_request_is_answered_checked_and_disputed() {
+    let world = World::new(&devnet());
+    let drawing = ["--temperature", "1.5", "--seed", "18446744073709551615"];
+    let request = world.ask_with(&drawing);
+    let view = world.request(request);
+    assert_eq!((view.temperature, view.seed), (3 << 15, u64::MAX));
+    let greedy = Actor::provide(&world, "greedy", Role::Liar, &["--greedy-only"]);
+    until("a greedy provider declines", || greedy.log().contains("--greedy-only"));
+    let _watcher = Actor::watcher(&world);
+    let cheat = Actor::cheat(&world, "token:1");
+    let wrong = world.claimed(request);
+    let dispute = world.challenged(wrong);
+    world.rejected(wrong);
+    assert_eq!(world.place("watcher", dispute), (8, "sample".to_owned(), 0));
+    drop(cheat);
+    let _honest = Actor::honest(&world);
+    let claim = world.claimed(request);
+    world.found_honest("watcher", 1);
+    world.travel(WINDOW_S);
+    world.is_final(request);
+    assert_eq!(world.claim(claim).status, ClaimStatus::Final);
+    let tokens = MAX_TOKENS.to_string();
+    let run = ["run", "--model", &world.model, "--prompt", PROMPT, "--max-tokens", &tokens];
+    let answer = world.net.refute(&[&run[..], &drawing].concat()).expect("a run");
+    let output = world.output(request).expect("a final answer");
+    for field in ["tokens", "trace_root"] {
+        assert_eq!(output[field], answer[field], "{field}");
+    }
+    assert_ne!(output["tokens"], world.honest_answer(PROMPT, MAX_TOKENS)["tokens"]);
+}
+
 /// A provider takes what its owner allows, and says what it leaves to others and why.
 #[test]
 fn a_provider_keeps_to_its_limits() {

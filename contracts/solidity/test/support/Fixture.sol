@@ -19,8 +19,6 @@ interface VmMore is Vm {
     function expectRevert(bytes4 selector, uint64 count) external;
     function expectCall(address callee, bytes calldata data) external;
     function expectEmit() external;
-    function mockCall(address callee, bytes calldata data, bytes calldata answer) external;
-    function clearMockedCalls() external;
     function cool(address account) external;
     function etch(address account, bytes calldata code) external;
 }
