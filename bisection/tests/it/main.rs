@@ -22,4 +22,6 @@ mod keccak;
 mod merkle;
 /// Each check of each move.
 mod moves;
+/// Every strategy of an adversary, on either side.
+mod strategies;
 mod toy;

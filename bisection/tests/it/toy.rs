@@ -1,5 +1,6 @@
 //! A toy model with its own arithmetic, and a simulated contract that plays disputes about it.
 
+pub mod court;
 pub mod program;
 pub mod trace;
 pub mod verifier;
@@ -30,9 +31,13 @@ pub struct Sim<'a> {
 
 impl<'a> Sim<'a> {
     pub fn open(claim: &'a ToyClaim, arity_bits: u32) -> Self {
+        Self::open_as(DISPUTE, claim, arity_bits)
+    }
+
+    pub fn open_as(dispute: [u8; 32], claim: &'a ToyClaim, arity_bits: u32) -> Self {
         let rules = Rules::new(arity_bits).unwrap();
-        let state = State::open(DISPUTE, claim);
-        let history = History::open(DISPUTE, claim);
+        let state = State::open(dispute, claim);
+        let history = History::open(dispute, claim);
         Self { claim, rules, state, history, moves: Vec::new() }
     }
 
