@@ -34,7 +34,7 @@ install() {
 
 # Writes the artifacts of the named contracts to a folder.
 build() {
-  local to="$1" scratch name source
+  local to="$1" scratch name source built=""
   shift
   scratch="$(mktemp -d)"
   trap 'rm -rf "$scratch"' RETURN
@@ -46,8 +46,11 @@ build() {
     # The settlement carries its game's code and deploys it: that code is the game's.
     source="${name/#DisputeGame/InferenceSettlement}"
     # One compilation a contract: what the compiler is given besides a file can change that file's code.
-    (cd "$root/contracts" && forge build --force --quiet --extra-output storageLayout --out "$scratch/out" \
-      --cache-path "$scratch/cache" "solidity/$source.sol")
+    if [[ "$source" != "$built" ]]; then
+      (cd "$root/contracts" && forge build --force --quiet --extra-output storageLayout --out "$scratch/out" \
+        --cache-path "$scratch/cache" "solidity/$source.sol")
+      built="$source"
+    fi
     node "$root/contracts/tools/artifact.js" "$scratch/out" "$name" "$to"
   done
 }

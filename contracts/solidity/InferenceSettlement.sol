@@ -21,8 +21,8 @@ import {Tokens} from "./libraries/Tokens.sol";
 /// requests + bonds of acceptances and pending claims + what is left of rejected claims' pots +
 /// bonds of unsettled disputes, to the wei.
 contract InferenceSettlement is Rewards, Delivery {
-    /// The highest that the noise of kernels/README.md is exact for, in units of 2^-16.
-    uint256 internal constant TEMPERATURE_MAX = 1 << 22;
+    /// The highest that kernels/README.md knows ("Sample"), in units of 2^-16.
+    uint256 internal constant TEMPERATURE_MAX = 16 << 16;
 
     /// What is hashed into a request's id: `RequestParams`, the prompt by its root and length.
     struct Asked {

@@ -740,31 +740,36 @@ contract DisputeGameMovesTest is Player {
 
     // ---------------------------------------------------------------- constructor
 
-    function _game(address r, address s, uint32 arityBits, uint32 clockS, uint32 minResponseS)
+    function _created(address r, address s, uint32 arityBits, uint32 clockS, uint32 minResponseS)
         private
-        returns (DisputeGame)
+        returns (address, bytes memory)
     {
         bytes memory arguments = abi.encode(r, s, arityBits, clockS, minResponseS);
-        return DisputeGame(deployed("DisputeGame.sol:DisputeGame", arguments));
+        return created("DisputeGame.sol:DisputeGame", arguments);
+    }
+
+    function _refuseConstants(
+        address r,
+        address s,
+        uint32 arityBits,
+        uint32 clockS,
+        uint32 minResponseS
+    ) private {
+        (, bytes memory reason) = _created(r, s, arityBits, clockS, minResponseS);
+        assertEq(bytes32(bytes4(reason)), bytes32(Turns.BadConstant.selector), "why");
     }
 
     function test_constructor_badConstants_revert() public {
         address r = address(registry);
         address s = address(settlement);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        _game(address(0), s, 5, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        _game(r, address(0), 5, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        _game(r, s, 0, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        _game(r, s, 9, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        _game(r, s, 5, 0, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        _game(r, s, 5, 1, 0);
-        DisputeGame good = _game(r, s, 8, 1, 1);
-        assertEq(good.ARITY_BITS(), 8);
-        assertEq(good.verifier(), address(verifier));
+        _refuseConstants(address(0), s, 5, 1, 1);
+        _refuseConstants(r, address(0), 5, 1, 1);
+        _refuseConstants(r, s, 0, 1, 1);
+        _refuseConstants(r, s, 9, 1, 1);
+        _refuseConstants(r, s, 5, 0, 1);
+        _refuseConstants(r, s, 5, 1, 0);
+        (address good,) = _created(r, s, 8, 1, 1);
+        assertEq(DisputeGame(good).ARITY_BITS(), 8);
+        assertEq(DisputeGame(good).verifier(), address(verifier));
     }
 }

@@ -192,6 +192,104 @@ contract InferenceSettlementTest is Player {
         assertTrue(!settlement.isFinalOutput(0, output), "another request");
     }
 
+    /// Whatever else is in the list, what can be finalized is.
+    function test_finalizeMany_skipsWhatIsNotReady() public {
+        bytes32[] memory ids = new bytes32[](8);
+        for (uint256 i = 0; i < 4; ++i) {
+            bytes32 requestId = _request(i);
+            _accept(requestId);
+            ids[i] = _claim(requestId, honest);
+        }
+        settlement.claimOf(ids[1]);
+        _challenge(ids[1]);
+        vm.warp(START + 1);
+        bytes32 late = _request(4);
+        _accept(late);
+        ids[4] = _claim(late, honest);
+        ids[5] = keccak256("no claim");
+        ids[6] = ids[0];
+        // ids[7] is zero.
+        assertEq(settlement.finalizeMany(ids), 0, "too early");
+        vm.warp(START + WINDOW_S);
+        settlement.finalize(ids[3]);
+        assertEq(settlement.finalizeMany(ids), 2, "two of them");
+        assertClaim(ids[0], ClaimStatus.Final);
+        assertClaim(ids[1], ClaimStatus.Pending);
+        assertClaim(ids[2], ClaimStatus.Final);
+        assertClaim(ids[4], ClaimStatus.Pending);
+        assertCredit(providerPayee, 3 * (FEE + PROVIDER_BOND), "each once");
+        vm.warp(START + WINDOW_S + 1);
+        assertEq(settlement.finalizeMany(ids), 1, "the late one");
+        assertEq(settlement.finalizeMany(ids), 0, "nothing left");
+        assertEq(settlement.finalizeMany(new bytes32[](0)), 0, "nothing asked");
+    }
+
+    /// The window is the request's own.
+    function test_finalize_window_isTheRequests() public {
+        RequestParams memory p = _params(1);
+        p.windowS = _terms().windowMinS;
+        bytes32 requestId = _request(p);
+        _accept(requestId);
+        bytes32 claimId = _claim(requestId, honest);
+        assertEq(settlement.claimOf(claimId).windowEnd, START + p.windowS);
+        vm.warp(START + p.windowS - 1);
+        _refuse(InferenceSettlement.WindowOpen.selector);
+        settlement.finalize(claimId);
+        vm.warp(START + p.windowS);
+        settlement.finalize(claimId);
+    }
+
+    // ---------------------------------------------------------------- views
+
+    function test_views_unknown_areEmpty() public view {
+        IInferenceSettlement.ClaimView memory c;
+        assertEq(keccak256(abi.encode(settlement.claimOf(0))), keccak256(abi.encode(c)), "claim");
+        IInferenceSettlement.RequestView memory r;
+        assertEq(keccak256(abi.encode(_view(0))), keccak256(abi.encode(r)), "request");
+        assertTrue(!settlement.isPending(0), "pending");
+    }
+
+    /// The request's view follows the acceptance that is being worked on, the claim's stays.
+    function test_views_followTheAcceptance() public {
+        bytes32 requestId = _request(1);
+        _accept(requestId);
+        assertEq(_view(requestId).claimId, 0);
+        assertEq(_view(requestId).acceptances, 1);
+        vm.warp(START + CLAIM_S + 1);
+        settlement.release(requestId);
+        assertEq(_view(requestId).provider, address(0));
+        vm.deal(stranger, PROVIDER_BOND);
+        vm.prank(stranger);
+        settlement.accept{value: PROVIDER_BOND}(requestId, challengerPayee);
+        assertEq(_view(requestId).provider, stranger);
+        assertEq(_view(requestId).providerPayee, challengerPayee);
+        assertEq(_view(requestId).claimBy, START + 2 * CLAIM_S + 1);
+        assertEq(_view(requestId).acceptances, 2);
+        bytes memory output = Toy.output(honest, PROMPT, OUTPUT);
+        vm.prank(stranger);
+        bytes32 claimId = settlement.claim(requestId, output, "root");
+        assertEq(_view(requestId).claimId, claimId);
+        assertEq(settlement.claimOf(claimId).bond, PROVIDER_BOND);
+        bytes32 dispute = _challenge(claimId);
+        vm.warp(game.disputeOf(dispute).deadline + 1);
+        game.timeout(dispute);
+        assertEq(_view(requestId).claimId, 0);
+        assertEq(settlement.claimOf(claimId).provider, stranger);
+        assertEq(settlement.claimOf(claimId).providerPayee, challengerPayee);
+        assertEq(settlement.claimOf(claimId).traceRoot, "root");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "not yet");
+    }
+
+    function test_tokensRoot_isTheTreesRoot() public {
+        bytes memory tokens = Toy.prompt(600);
+        assertEq(settlement.tokensRoot(tokens), Trees.root(Trees.chunks(tokens)), "three leaves");
+        assertEq(settlement.tokensRoot(hex"01000000"), Trees.leaf(hex"01000000"), "one token");
+        vm.expectRevert(Tokens.NoTokens.selector);
+        settlement.tokensRoot("");
+        _refuse(Tokens.TokensNotPacked.selector);
+        settlement.tokensRoot(hex"0100000002");
+    }
+
     // ---------------------------------------------------------------- challenge
 
     function test_challenge_storesAndEmits() public {

@@ -97,13 +97,20 @@ abstract contract Fixture is Test {
 
     /// Another settlement and its game, for the same registry.
     function _settle(GameParams memory params, Terms memory terms) internal {
-        settlement = InferenceSettlement(
-            deployed(
-                "InferenceSettlement.sol:InferenceSettlement",
-                abi.encode(address(registry), params, terms)
-            )
-        );
+        (address created_, bytes memory reason) = _tryToSettle(params, terms);
+        assertTrue(created_ != address(0), string(reason));
+        settlement = InferenceSettlement(created_);
         game = DisputeGame(settlement.game());
+    }
+
+    function _tryToSettle(GameParams memory params, Terms memory terms)
+        internal
+        returns (address, bytes memory)
+    {
+        return created(
+            "InferenceSettlement.sol:InferenceSettlement",
+            abi.encode(address(registry), params, terms)
+        );
     }
 
     /// A greedy request without a callback.

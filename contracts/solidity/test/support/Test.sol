@@ -42,19 +42,28 @@ abstract contract Test {
     /// forge looks for this function to tell a test contract.
     bool public IS_TEST = true;
 
-    /// Deploys a contract as it was compiled; reverts as its constructor does. A test that says
-    /// `new` instead carries a copy of its code, and the compiler spends a minute on each.
+    /// Deploys a contract as it was compiled. A test that says `new` instead carries a copy of its
+    /// code, and the compiler spends a minute on each.
     function deployed(string memory artifact, bytes memory arguments)
         internal
-        returns (address at)
+        returns (address contract_)
+    {
+        (contract_,) = created(artifact, arguments);
+        assertTrue(contract_ != address(0), artifact);
+    }
+
+    /// The same, or the reason why its constructor refused.
+    function created(string memory artifact, bytes memory arguments)
+        internal
+        returns (address contract_, bytes memory reason)
     {
         bytes memory code = bytes.concat(vm.getCode(artifact), arguments);
         assembly ("memory-safe") {
-            at := create(0, add(code, 32), mload(code))
-            if iszero(at) {
-                returndatacopy(mload(0x40), 0, returndatasize())
-                revert(mload(0x40), returndatasize())
-            }
+            contract_ := create(0, add(code, 32), mload(code))
+            reason := mload(0x40)
+            mstore(reason, returndatasize())
+            returndatacopy(add(reason, 32), 0, returndatasize())
+            mstore(0x40, and(add(add(reason, returndatasize()), 63), not(31)))
         }
     }
 
