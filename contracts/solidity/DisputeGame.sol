@@ -146,8 +146,7 @@ contract DisputeGame is Turns {
         s.d0 = d0;
         s.d1 = d1;
         s.index = 0;
-        s.level =
-            uint32(Merkle.depth(IStepVerifier(verifier).shape(d0, d1, s.blockIndex).leaves));
+        s.level = uint32(Merkle.depth(_shape(s).leaves));
         if (s.level > 0) {
             s.phase = Phases.LEAVES_REVEAL;
         } else {
@@ -176,9 +175,8 @@ contract DisputeGame is Turns {
             bytes32 sample = _postedSample(turn, s.blockIndex, tokens, tokenProof);
             _checkPath(sample, turn.side.outputSteps - 1, sampleProof, depth, stepRoot);
         } else {
-            if (sampleProof.length != 0) revert WrongLength(0, sampleProof.length);
-            if (tokens.length != 0) revert WrongLength(0, tokens.length);
-            if (tokenProof.length != 0) revert WrongLength(0, tokenProof.length);
+            uint256 given = sampleProof.length | tokens.length | tokenProof.length;
+            if (given != 0) revert WrongLength(0, given);
         }
         _checkReveal(steps, stepRoot, depth, 0, children);
         s.stepRoot = stepRoot;
@@ -194,8 +192,7 @@ contract DisputeGame is Turns {
     /// @inheritdoc IDisputeGame
     function revealLeaf(bytes calldata state, bytes calldata data) external {
         (Turn memory turn, State memory s) = _enter(state, Phases.LEAF_REVEAL_ONLY);
-        uint256 rest = IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex).byteLength
-            - LEAF_BYTES * s.index;
+        uint256 rest = _shape(s).byteLength - LEAF_BYTES * s.index;
         uint256 expected = rest < LEAF_BYTES ? rest : LEAF_BYTES;
         if (data.length != expected) revert WrongLength(expected, data.length);
         _checkHash(s.node, GameTree.leaf(data));
@@ -280,7 +277,12 @@ contract DisputeGame is Turns {
             return uint256(side.promptLength) + side.outputLength - 1;
         }
         if (s.phase <= Phases.STEPS_CHOOSE) return _blockSteps(side, s.blockIndex);
-        return IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex).leaves;
+        return _shape(s).leaves;
+    }
+
+    /// Of the step's tensor.
+    function _shape(State memory s) private view returns (TensorShape memory) {
+        return IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex);
     }
 
     function _isOutputBlock(Side memory side, uint256 blockIndex) private pure returns (bool) {
