@@ -168,9 +168,7 @@ contract InferenceSettlement is Rewards, Delivery {
         c.traceRoot = traceRoot;
         claimId = _claimId(c);
         keyOf[claimId] = key;
-        emit Claimed(
-            claimId, requestId, msg.sender, output, traceRoot, uint64(_windowEnd(c, r))
-        );
+        emit Claimed(claimId, requestId, msg.sender, output, traceRoot, uint64(_windowEnd(c, r)));
     }
 
     // ------------------------------------------------------------------ disputes
@@ -288,9 +286,7 @@ contract InferenceSettlement is Rewards, Delivery {
             nonce: p.nonce
         });
         return keccak256(
-            abi.encode(
-                "refute.request", block.chainid, address(this), msg.sender, msg.value, asked
-            )
+            abi.encode("refute.request", block.chainid, address(this), msg.sender, msg.value, asked)
         );
     }
 

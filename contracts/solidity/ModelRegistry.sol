@@ -3,12 +3,13 @@ pragma solidity 0.8.37;
 
 import {IModelRegistry, Model, ModelParams} from "./interfaces/IModelRegistry.sol";
 import {IStepVerifier} from "./interfaces/IStepVerifier.sol";
+import {Program} from "./libraries/Program.sol";
 
 /// Knows models by their content. Anyone registers; nobody owns, changes or removes anything.
 ///
-/// The registry refuses what would make the game ill-defined. It can't know whether a program makes
-/// sense: a provider that accepts work on a model whose steps can't be verified loses by its own
-/// clock.
+/// The registry refuses every program on which a party that computed honestly could lose a dispute
+/// (`Program`). What it can't see is the weights: a party takes part only in models whose weights it
+/// has, which the id commits to.
 contract ModelRegistry is IModelRegistry {
     /// Longest context that the numerics are exact for (kernels/README.md, "Limits").
     uint32 internal constant CONTEXT_MAX = 65_536;
@@ -30,6 +31,8 @@ contract ModelRegistry is IModelRegistry {
 
     struct Stored {
         Numbers numbers;
+        uint128 minBond;
+        uint32 minWindowS;
         bytes32 programRoot;
         bytes32 weightsRoot;
         bytes32 tokenizerHash;
@@ -41,6 +44,10 @@ contract ModelRegistry is IModelRegistry {
     /// The named parameter contradicts another one or a limit.
     error BadParams(string what);
     error UnknownModel(bytes32 modelId);
+    /// Not 64 bytes for each of the model's steps.
+    error WrongProgramLength(uint256 length, uint256 expected);
+    /// The model names another program than the one given.
+    error WrongProgramRoot(bytes32 root, bytes32 expected);
 
     /// @inheritdoc IModelRegistry
     address public immutable verifier;
@@ -54,19 +61,29 @@ contract ModelRegistry is IModelRegistry {
     }
 
     /// @inheritdoc IModelRegistry
-    function register(Model calldata model) external returns (bytes32 modelId) {
-        if (model.numericsVersion != NUMERICS_VERSION) {
-            revert WrongNumericsVersion(model.numericsVersion);
-        }
+    function register(Model calldata model, bytes calldata program)
+        external
+        returns (bytes32 modelId)
+    {
         ModelParams calldata p = model.params;
-        _check(p);
         modelId = keccak256(
             abi.encode(
                 model.numericsVersion, model.programRoot, model.weightsRoot, model.tokenizerHash, p
             )
         );
         Stored storage m = models[modelId];
+        // The id commits to all that was checked then.
         if (m.numbers.context != 0) return modelId;
+        if (model.numericsVersion != NUMERICS_VERSION) {
+            revert WrongNumericsVersion(model.numericsVersion);
+        }
+        _check(p);
+        if (program.length != Program.STEP_BYTES * p.outputSteps) {
+            revert WrongProgramLength(program.length, Program.STEP_BYTES * p.outputSteps);
+        }
+        bytes32 root = Program.root(program);
+        if (root != model.programRoot) revert WrongProgramRoot(root, model.programRoot);
+        Program.check(program, p);
         m.numbers = Numbers({
             carried: p.carried,
             context: p.context,
@@ -77,6 +94,7 @@ contract ModelRegistry is IModelRegistry {
             sampleStep: p.sampleStep,
             weightLeaves: p.weightLeaves
         });
+        (m.minBond, m.minWindowS) = (p.minBond, p.minWindowS);
         m.programRoot = model.programRoot;
         m.weightsRoot = model.weightsRoot;
         m.tokenizerHash = model.tokenizerHash;
@@ -106,6 +124,8 @@ contract ModelRegistry is IModelRegistry {
             collectStep: n.collectStep,
             sampleStep: n.sampleStep,
             weightLeaves: n.weightLeaves,
+            minBond: m.minBond,
+            minWindowS: m.minWindowS,
             stopIds: m.stopIds
         });
     }
@@ -157,8 +177,8 @@ contract ModelRegistry is IModelRegistry {
         view
         returns (uint128 minBond, uint32 minWindowS)
     {
-        _known(modelId);
-        return (0, 0);
+        Stored storage m = _known(modelId);
+        return (m.minBond, m.minWindowS);
     }
 
     function _known(bytes32 modelId) private view returns (Stored storage m) {

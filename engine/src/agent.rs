@@ -16,9 +16,7 @@ use refute_bisection::history::{History, HistoryError};
 use refute_bisection::merkle::MerkleError;
 use refute_bisection::rules::Rules;
 use refute_bisection::state::Party;
-use refute_contracts::bindings::{
-    IDisputeGame as Game, IInferenceSettlement as Settlement, IModelRegistry as Registry,
-};
+use refute_contracts::bindings::{IDisputeGame as Game, IInferenceSettlement as Settlement};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -255,8 +253,8 @@ impl Agent {
             if self.store.is_registered(*id)? {
                 continue;
             }
-            let call = Registry::registerCall { model: model.registration.clone() };
-            self.submit(&format!("register:{id}"), to, call.abi_encode(), U256::ZERO).await?;
+            let call = model.register_call().abi_encode();
+            self.submit(&format!("register:{id}"), to, call, U256::ZERO).await?;
             tracing::info!(model = %id, "registering");
         }
         Ok(())

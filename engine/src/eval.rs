@@ -112,7 +112,7 @@ pub fn evaluate(
 }
 
 fn window(model: &Model, tokens: &[u32], done: &impl Fn(())) -> Result<Window, RunError> {
-    let mut cache = Cache::new(model);
+    let mut cache = Cache::new(model, tokens.len());
     let mut window = Window { nll: 0.0, saturations: 0, argmax: Vec::new() };
     for (t, pair) in tokens.windows(2).enumerate() {
         let tensors = run_block(model, &mut cache, t as u32, pair[0], true, None)?.tensors;

@@ -113,11 +113,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// An empty cache of `model`.
-    pub fn new(model: &Model) -> Self {
+    /// An empty cache of `model`, with room for so many positions.
+    pub fn new(model: &Model, positions: usize) -> Self {
         let rows = |step: &u32| {
             let d = &model.program.steps[*step as usize].descriptor;
-            Carried { width: d.n as usize, groups: d.groups as usize, ..Carried::default() }
+            let (width, groups) = (d.n as usize, d.groups as usize);
+            let values = Vec::with_capacity(positions * width);
+            Carried { values, shifts: Vec::with_capacity(positions * groups), width, groups }
         };
         Self { slots: model.program.carried.iter().map(rows).collect() }
     }

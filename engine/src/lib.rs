@@ -12,6 +12,7 @@ pub mod backend;
 pub mod bench;
 pub mod chain;
 pub mod chat;
+pub mod cost;
 pub mod deploy;
 pub mod eval;
 pub mod executor;

@@ -2,6 +2,8 @@
 //!
 //! Layout of a descriptor, of every tensor and of every fold: `kernels/README.md`, sections *Descriptors* and *Ops*.
 
+pub mod check;
+
 use refute_kernels::Format;
 
 /// A reference to no step.
@@ -370,6 +372,11 @@ impl Program {
     /// Steps of a block: those of an output block, or of a prompt block before the last.
     pub fn len(&self, is_output: bool) -> u32 {
         if is_output { self.steps.len() as u32 } else { self.collect + 1 }
+    }
+
+    /// All descriptors, 64 bytes each, as the registry takes them.
+    pub fn packed(&self) -> Vec<u8> {
+        self.steps.iter().flat_map(|s| s.descriptor.leaf()).collect()
     }
 
     /// Finds a step by index or by name.

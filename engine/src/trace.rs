@@ -51,6 +51,16 @@ pub enum RunError {
     /// The backend can't do it, and no other can take over.
     #[error(transparent)]
     Backend(Box<BackendError>),
+    /// A claim is wrong: its check ended here.
+    #[error("output token {index} is {posted}, should be {expected}")]
+    Differs {
+        /// Index in the output.
+        index: usize,
+        /// As claimed.
+        posted: u32,
+        /// What the model yields.
+        expected: u32,
+    },
     /// The caller stopped it.
     #[error("the run was stopped")]
     Stopped,
@@ -78,6 +88,8 @@ pub struct Timing {
     pub decode_positions: usize,
     /// Hashing, mostly beside both.
     pub commit: Duration,
+    /// What of it was left when the last block was done.
+    pub tail: Duration,
 }
 
 impl Timing {
@@ -175,7 +187,7 @@ impl Run {
     ) -> Result<Self, RunError> {
         let room = prompt.len() + max_output as usize;
         let mut builder = Builder::new(model, fault.as_ref(), room)?;
-        let mut output = build::known(&mut builder, prompt, 1, &|_| None, on_block)?;
+        let mut output = build::known(&mut builder, prompt, 1, (&[], false), on_block)?;
         while let Some(last) = output.last().copied()
             && !stops.contains(&last)
             && (output.len() as u32) < max_output
@@ -200,13 +212,37 @@ impl Run {
         fault: Option<Fault>,
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
+        Self::over(model, prompt, (output, false), fault, on_block)
+    }
+
+    /// As [`Self::replay`], but ends, with [`RunError::Differs`], soon after the first token that the model doesn't yield: what
+    /// comes behind it can't change the verdict.
+    ///
+    /// # Errors
+    /// Tokens that the model can't take, a token that it doesn't yield, and a stop by `on_block`.
+    pub fn check(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        output: &[u32],
+        on_block: OnBlock<'_>,
+    ) -> Result<Self, RunError> {
+        Self::over(model, prompt, (output, true), None, on_block)
+    }
+
+    fn over(
+        model: &Arc<Model>,
+        prompt: &[u32],
+        (output, halt): (&[u32], bool),
+        fault: Option<Fault>,
+        on_block: OnBlock<'_>,
+    ) -> Result<Self, RunError> {
         check(model, prompt, output.len() as u32)?;
         check_tokens(model, output, prompt.len())?;
         // The last output token is read by no block.
         let tokens = [prompt, &output[..output.len() - 1]].concat();
         let mut builder = Builder::new(model, fault.as_ref(), tokens.len())?;
-        let posted = |i: usize| output.get(i).copied();
-        let samples = build::known(&mut builder, &tokens, output.len(), &posted, on_block)?;
+        let posted = (output, halt);
+        let samples = build::known(&mut builder, &tokens, output.len(), posted, on_block)?;
         Self::finish(builder, model, prompt, (output.to_vec(), samples), fault)
     }
 

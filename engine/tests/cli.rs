@@ -77,6 +77,29 @@ fn a_model_is_imported_listed_and_shown() {
 }
 
 #[test]
+fn a_publishers_requirements_are_part_of_the_model_id() {
+    let home = Home::new();
+    let import = |more: &[&str]| {
+        let command = [&["model", "import", "tiny.gguf"], more].concat();
+        home.json(&command)["model_id"].as_str().unwrap().to_owned()
+    };
+    let plain = import(&[]);
+    let wei = "340282366920938463463374607431768211455";
+    let strict = import(&["--min-bond", wei, "--min-window", "86400"]);
+    assert_ne!(plain, strict);
+    assert_eq!(plain, import(&["--min-bond", "0", "--min-window", "0"]));
+    assert_eq!(strict, import(&["--min-window", "86400", "--min-bond", wei]));
+    assert_ne!(strict, import(&["--min-bond", wei]));
+    let shown = home.json(&["model", "show", &strict]);
+    assert_eq!(shown["model_id"], strict.as_str());
+    assert_eq!((&shown["min_bond_wei"], &shown["min_window_s"]), (&wei.into(), &86_400.into()));
+    assert_eq!(home.json(&["model", "show", &plain])["min_bond_wei"], "0");
+    let beyond = "340282366920938463463374607431768211456";
+    let refused = home.refute(&["model", "import", "tiny.gguf", "--min-bond", beyond]);
+    assert!(!refused.status.success());
+}
+
+#[test]
 fn an_answer_is_reproduced_and_a_changed_one_is_refused() {
     let home = Home::new();
     let run = ["run", "--model", "tiny.gguf", "--max-tokens", "5"];

@@ -123,6 +123,15 @@ pub struct Layer {
     pub ffn_down: Linear,
 }
 
+impl Layer {
+    /// Its linears, in program order.
+    #[must_use]
+    pub fn linears(&self) -> [&Linear; 7] {
+        let Self { attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down, .. } = self;
+        [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down]
+    }
+}
+
 /// The whole model. Two carried tensors a layer, slots `2l` (K) and `2l + 1` (V).
 #[derive(Clone, Debug)]
 pub struct Decoder {

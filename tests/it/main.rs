@@ -12,3 +12,5 @@ mod golden;
 mod parity;
 /// The real model, disputed on the embedded EVM.
 mod real;
+/// What the registry refuses, against what an import refuses.
+mod registry;

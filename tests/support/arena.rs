@@ -6,9 +6,7 @@ use refute_bisection::history::History;
 use refute_bisection::rules::Rules;
 use refute_bisection::state::{Party, Phase, State};
 use refute_contracts::artifact::{Contract, bytecode};
-use refute_contracts::bindings::{
-    IDisputeGame as Game, IInferenceSettlement as Settlement, IModelRegistry as Registry,
-};
+use refute_contracts::bindings::{IDisputeGame as Game, IInferenceSettlement as Settlement};
 use refute_contracts::evm::{Evm, Outcome};
 use refute_engine::model::Model;
 use refute_engine::player::{self, Next};
@@ -153,7 +151,7 @@ impl Arena {
     /// # Panics
     /// If the registry refuses it, or computes another id.
     pub fn register(&mut self, model: &Model) {
-        let call = Registry::registerCall { model: model.registration.clone() };
+        let call = model.register_call();
         let (id, _) =
             self.evm.send(DEPLOYER, self.registry, &call, U256::ZERO).expect("registered");
         assert_eq!(id, model.id, "the registry and the engine agree on the id");

@@ -2,21 +2,20 @@
 
 use crate::fsm::{self, Duty};
 use crate::scanner::{self, Facts};
+use crate::schedule::{self, Task};
 use alloy::primitives::{Address, B256, U256};
 use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use refute_engine::agent::{Agent, AgentError, Computed};
+use refute_engine::cost::{Cost, Gauge};
 use refute_engine::model::Model;
 use refute_engine::store::{Verdict, VerdictKind};
 use refute_engine::subject::Player;
 use refute_engine::trace::{Run, RunError};
 use refute_engine::worker::Worker;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// Claims that are checked at the same time: each takes all threads, so more would only take memory.
-const CHECKS_MAX: usize = 1;
 
 /// How a watcher behaves.
 #[derive(Clone, Debug)]
@@ -34,12 +33,17 @@ pub struct Watchtower {
     policy: Policy,
     /// Claims about which somebody was told.
     alerted: HashSet<B256>,
+    /// Claims of which somebody was told that their checks are expected to end too late.
+    late: HashSet<B256>,
+    /// How fast each model is checked.
+    gauges: HashMap<B256, Gauge>,
 }
 
 impl Watchtower {
     /// A watcher over an agent.
     pub fn new(agent: Agent, policy: Policy) -> Self {
-        Self { agent, policy, alerted: HashSet::new() }
+        let (alerted, late, gauges) = (HashSet::new(), HashSet::new(), HashMap::new());
+        Self { agent, policy, alerted, late, gauges }
     }
 
     fn payee(&self) -> Address {
@@ -72,23 +76,93 @@ impl Watchtower {
         }
     }
 
-    /// The own run over a claim's tokens.
-    async fn rerun(&self, facts: &Facts) -> Result<Computed, AgentError> {
+    fn model(&self, facts: &Facts) -> Result<&Arc<Model>, AgentError> {
         let id = facts.request.model_id;
-        let model = self.agent.model(id).ok_or(AgentError::Missing { what: "model", id })?;
-        let (model, prompt) = (Arc::clone(model), facts.request.prompt.clone());
+        self.agent.model(id).ok_or(AgentError::Missing { what: "model", id })
+    }
+
+    /// The own run over a claim's tokens; a check ends at the first that the model doesn't yield.
+    async fn rerun(&self, facts: &Facts, how: Replay) -> Result<Computed, AgentError> {
+        let (model, prompt) = (Arc::clone(self.model(facts)?), facts.request.prompt.clone());
         let output = facts.claim.output.clone();
-        let work = move |stop: Arc<AtomicBool>| replay(&model, &prompt, &output, &stop);
+        let work = move |stop: Arc<AtomicBool>| replay(&model, &prompt, &output, how, &stop);
         self.agent.compute(facts.claim.claim_id, work).await
+    }
+
+    fn cost(&self, facts: &Facts) -> Result<Cost, AgentError> {
+        let (prompt, output) = (facts.request.prompt.len(), facts.claim.output.len());
+        Ok(Cost::of(self.model(facts)?, prompt, output))
+    }
+
+    /// How fast the model of a claim is checked here; measured when it is first asked for.
+    async fn gauge(&mut self, facts: &Facts) -> Result<&mut Gauge, AgentError> {
+        let id = facts.request.model_id;
+        if !self.gauges.contains_key(&id) {
+            let model = Arc::clone(self.model(facts)?);
+            let measured = tokio::task::spawn_blocking(move || Gauge::measure(&model)).await?;
+            self.gauges.insert(id, measured.map_err(RunError::from)?);
+        }
+        self.gauges.get_mut(&id).ok_or(AgentError::Missing { what: "model", id })
+    }
+
+    /// How long the check of a claim is expected to take. Without a gauge it still has its place among the others.
+    async fn expected_ms(&mut self, facts: &Facts, cost: &Cost) -> u64 {
+        match self.gauge(facts).await {
+            Ok(gauge) => gauge.milliseconds(cost),
+            Err(error) => {
+                tracing::warn!(%error, claim = %facts.claim.claim_id, "how long it takes is not known");
+                0
+            }
+        }
+    }
+
+    /// Which of these claims are checked now, and says so of those that weren't yet.
+    async fn schedule(&mut self, now_s: u64, open: &[&Facts]) -> Result<Vec<B256>, AgentError> {
+        let started = self.agent.seats();
+        let mut tasks = Vec::with_capacity(open.len());
+        for facts in open {
+            let (claim, cost) = (facts.claim.claim_id, self.cost(facts)?);
+            tasks.push(Task {
+                claim,
+                window_end_s: facts.claim.window_end_s,
+                expected_ms: self.expected_ms(facts, &cost).await,
+                cost,
+                started: started.contains(&claim),
+            });
+        }
+        let plan = schedule::plan(now_s, &tasks);
+        for slot in plan.iter().filter(|slot| slot.is_late) {
+            let Task { claim, window_end_s, expected_ms, .. } = slot.task;
+            if self.late.insert(claim) {
+                let ready_ms = slot.ready_ms;
+                tracing::warn!(%claim, window_end_s, expected_ms, ready_ms, "can't be checked in time");
+            }
+        }
+        let now = &plan[..schedule::at_once(&plan)];
+        for slot in now.iter().filter(|slot| !slot.task.started) {
+            let Task { claim, window_end_s, expected_ms, cost, .. } = slot.task;
+            let (products, bytes) = (cost.multiply_accumulates(), cost.bytes_read);
+            tracing::info!(%claim, window_end_s, expected_ms, products, bytes, "checking");
+        }
+        Ok(now.iter().map(|slot| slot.task.claim).collect())
     }
 
     /// Runs the model again and writes down what came of it.
     async fn check(&mut self, facts: &Facts) -> Result<(), AgentError> {
-        let (kind, reason) = match self.rerun(facts).await? {
+        let (kind, reason) = match self.rerun(facts, Replay::UntilDifference).await? {
             Computed::NotYet => return Ok(()),
             Computed::Failed(RunError::Stopped) => return Ok(()),
+            Computed::Failed(error @ RunError::Differs { .. }) => {
+                (VerdictKind::Wrong, error.to_string())
+            }
             Computed::Failed(error) => (VerdictKind::Undecidable, error.to_string()),
-            Computed::Ready(player) => judge(facts, &player),
+            Computed::Ready(player) => {
+                let (cost, timing) = (self.cost(facts)?, player.run().timing);
+                if let Some(gauge) = self.gauges.get_mut(&facts.request.model_id) {
+                    gauge.learn(&cost, timing.prefill + timing.decode + timing.tail);
+                }
+                judge(facts, &player)
+            }
         };
         let claim = facts.claim.claim_id;
         match kind {
@@ -126,7 +200,7 @@ impl Watchtower {
         if self.policy.monitor_only {
             return Ok(());
         }
-        match self.rerun(facts).await? {
+        match self.rerun(facts, Replay::Whole).await? {
             Computed::Ready(own) => {
                 self.agent.play(Party::Challenger, dispute, &facts.claim, &own, true).await
             }
@@ -167,18 +241,17 @@ impl Worker for Watchtower {
         let now_s = self.agent.chain.now_s().await?;
         let (models, me) = (self.agent.model_ids(), self.agent.address());
         let facts = scanner::scan(&self.agent.store, me, &models, now_s)?;
-        let mut checking = 0;
+        let duty = |facts: &Facts| fsm::duty(facts.standing, facts.verdict, facts.mine);
+        let open: Vec<&Facts> = facts.iter().filter(|f| duty(f) == Duty::Check).collect();
+        let checked = self.schedule(now_s, &open).await?;
         let mut needed = HashSet::new();
         for facts in &facts {
-            let duty = fsm::duty(facts.standing, facts.verdict, facts.mine);
+            let duty = duty(facts);
             if matches!(duty, Duty::Check | Duty::Challenge | Duty::Play) {
                 needed.insert(facts.claim.claim_id);
             }
-            if duty == Duty::Check {
-                checking += 1;
-                if checking > CHECKS_MAX {
-                    continue;
-                }
+            if duty == Duty::Check && !checked.contains(&facts.claim.claim_id) {
+                continue;
             }
             if let Err(error) = self.act(duty, facts).await {
                 if !error.is_passing() {
@@ -203,13 +276,18 @@ impl Worker for Watchtower {
     }
 }
 
+/// How far an own run goes.
+#[derive(Clone, Copy, Debug)]
+enum Replay {
+    /// To the first token that the model doesn't yield: enough for a verdict.
+    UntilDifference,
+    /// To the end: a dispute needs every block.
+    Whole,
+}
+
+/// All tokens are the model's own.
 fn judge(facts: &Facts, own: &Player) -> (VerdictKind, String) {
-    let run = own.run();
-    let tokens = run.samples().iter().zip(&facts.claim.output).enumerate();
-    if let Some((i, (own, posted))) = tokens.into_iter().find(|(_, (own, posted))| own != posted) {
-        return (VerdictKind::Wrong, format!("output token {i} is {posted}, should be {own}"));
-    }
-    let root = B256::from(run.trace_root());
+    let root = B256::from(own.run().trace_root());
     if root != facts.claim.trace_root {
         let claimed = facts.claim.trace_root;
         return (VerdictKind::Wrong, format!("the trace root is {claimed}, should be {root}"));
@@ -221,8 +299,12 @@ fn replay(
     model: &Arc<Model>,
     prompt: &[u32],
     output: &[u32],
+    how: Replay,
     stop: &AtomicBool,
 ) -> Result<Player, RunError> {
     let mut go_on = |_, _| !stop.load(Ordering::Relaxed);
-    Ok(Player::new(Run::replay(model, prompt, output, None, &mut go_on)?))
+    Ok(Player::new(match how {
+        Replay::UntilDifference => Run::check(model, prompt, output, &mut go_on)?,
+        Replay::Whole => Run::replay(model, prompt, output, None, &mut go_on)?,
+    }))
 }

@@ -11,6 +11,8 @@ struct ModelParams {
     uint32 collectStep;
     uint32 sampleStep;
     uint32 weightLeaves;
+    uint128 minBond; // wei: smallest bond of an answer that the model's publisher accepts
+    uint32 minWindowS; // seconds: shortest challenge window that it accepts
     uint32[] stopIds; // ascending
 }
 
@@ -26,7 +28,10 @@ interface IModelRegistry {
     event ModelRegistered(bytes32 indexed modelId, Model model);
 
     /// Anyone may register; the id is the content. Registering twice changes nothing.
-    function register(Model calldata model) external returns (bytes32 modelId);
+    /// `program` is the descriptors of all steps, 64 bytes each, as kernels/README.md lays them out: the leaves of
+    /// `model.programRoot`. Reverts unless every step of every block can be proved by whoever computed it honestly
+    /// (contracts/README.md, "Models").
+    function register(Model calldata model, bytes calldata program) external returns (bytes32 modelId);
     function isRegistered(bytes32 modelId) external view returns (bool);
     function modelOf(bytes32 modelId) external view returns (Model memory);
 

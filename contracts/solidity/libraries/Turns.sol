@@ -158,9 +158,7 @@ abstract contract Turns is IDisputeGame {
         Dispute storage d = disputes[dispute];
         if (d.stateHash == 0) revert NoSuchDispute(dispute);
         Clocks memory c = d.clocks;
-        stands = c.resolved
-            ? c.challengerWon
-            : Phases.isDefenders(c.phase) || _inTime(c, second);
+        stands = c.resolved ? c.challengerWon : Phases.isDefenders(c.phase) || _inTime(c, second);
         // The defender moves first, and after it both in turn: every second move is the
         // challenger's. The step that convicts has no number of its own.
         moves = c.move / 2;

@@ -701,7 +701,7 @@ contract DisputeGameMovesTest is Player {
         x.programRoot = Toy.model().programRoot;
         x.programSteps = Toy.OUTPUT_STEPS;
         x.weightsRoot = Toy.model().weightsRoot;
-        x.weightLeaves = 5;
+        x.weightLeaves = Toy.WEIGHT_LEAVES;
         x.carried = Toy.CARRIED;
         x.traceRoot = _traceRoot(lie);
         x.blocks = PROMPT + OUTPUT - 1;

@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {State} from "../interfaces/IDisputeGame.sol";
 import {Model} from "../interfaces/IModelRegistry.sol";
+import {RequestParams} from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
@@ -60,14 +61,14 @@ contract GameGasTest is Player {
         bytes32 requestId = abi.decode(output, (bytes32));
         _pay(
             "accept",
-            95_000,
+            115_000,
             provider,
             PROVIDER_BOND,
             abi.encodeCall(settlement.accept, (requestId, providerPayee))
         );
         output = _pay(
             "claim, 24 tokens",
-            245_000,
+            150_000,
             provider,
             0,
             abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
@@ -105,14 +106,14 @@ contract GameGasTest is Player {
         );
         _pay(
             "accept again",
-            80_000,
+            115_000,
             provider,
             PROVIDER_BOND,
             abi.encodeCall(settlement.accept, (requestId, providerPayee))
         );
         output = _pay(
             "claim again",
-            230_000,
+            150_000,
             provider,
             0,
             abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
@@ -128,12 +129,44 @@ contract GameGasTest is Player {
         _pay("withdraw", 70_000, stranger, 0, abi.encodeCall(settlement.withdraw, (providerPayee)));
     }
 
+    /// Eight claims at once, and the answer of one of them brought to who asked.
+    function test_gas_finalizeMany_deliver() public {
+        bytes32[] memory claimIds = new bytes32[](8);
+        bytes memory output = Toy.prompt(24);
+        RequestParams memory p = _params(output, 24);
+        p.callback = address(new Hearer());
+        p.callbackGas = 30_000;
+        bytes32 requestId;
+        for (uint256 i = 0; i < 8; ++i) {
+            p.nonce = i;
+            requestId = _request(p);
+            _accept(requestId);
+            vm.prank(provider);
+            claimIds[i] = settlement.claim(requestId, output, "root");
+        }
+        vm.warp(START + WINDOW_S);
+        _pay(
+            "finalizeMany, 8 claims",
+            270_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.finalizeMany, (claimIds))
+        );
+        _pay(
+            "deliver, without the callback",
+            100_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.deliver, (requestId, output))
+        );
+    }
+
     /// A trace of 1,024 blocks: two full reveals of 32 children each.
     function test_gas_reveal_full() public {
         _deploy(5);
         Model memory m = Toy.model();
         m.params.context = 4096;
-        modelId = registry.register(m);
+        modelId = registry.register(m, Toy.program());
         bytes32 requestId = _request(_params(Toy.prompt(1000), 25));
         _accept(requestId);
         bytes32[] memory leaves = new bytes32[](1024);
@@ -156,7 +189,7 @@ contract GameGasTest is Player {
         bytes32[] memory path = Trees.path(leaves, 19, 5, 10);
         _play(
             "choose, 5 levels",
-            60_000,
+            65_000,
             challenger,
             abi.encodeCall(game.choose, (Wire.pack(s), 19, children[19], path))
         );
@@ -221,6 +254,11 @@ contract GameGasTest is Player {
         VmGas(address(vm)).revertToState(mark);
         return _move(s);
     }
+}
+
+/// A callback that does nothing.
+contract Hearer {
+    function onInference(bytes32, bytes32, bytes calldata) external {}
 }
 
 interface VmGas {

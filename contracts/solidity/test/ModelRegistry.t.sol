@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {ModelRegistry} from "../ModelRegistry.sol";
 import {IModelRegistry, Model} from "../interfaces/IModelRegistry.sol";
+import {Fault, Program} from "../libraries/Program.sol";
 import {VmMore} from "./support/Fixture.sol";
 import {Test} from "./support/Test.sol";
 import {Toy, ToyVerifier} from "./support/Toy.sol";
@@ -19,7 +20,7 @@ contract ModelRegistryTest is Test {
 
     function _refuse(Model memory m, string memory what) private {
         vm.expectRevert(abi.encodeWithSelector(ModelRegistry.BadParams.selector, what));
-        registry.register(m);
+        registry.register(m, Toy.program());
     }
 
     function test_register_emitsTheModelOnce() public {
@@ -30,14 +31,14 @@ contract ModelRegistryTest is Test {
         assertTrue(!registry.isRegistered(id), "not yet");
         cheats.expectEmit();
         emit IModelRegistry.ModelRegistered(id, m);
-        assertEq(registry.register(m), id, "the id is the content");
+        assertEq(registry.register(m, Toy.program()), id, "the id is the content");
         assertTrue(registry.isRegistered(id), "now");
     }
 
     function test_register_again_changesNothing() public {
-        bytes32 id = registry.register(Toy.model());
+        bytes32 id = registry.register(Toy.model(), Toy.program());
         vm.prank(address(0xdead));
-        assertEq(registry.register(Toy.model()), id);
+        assertEq(registry.register(Toy.model(), Toy.program()), id);
         assertEq(
             keccak256(abi.encode(registry.modelOf(id))),
             keccak256(abi.encode(Toy.model())),
@@ -47,15 +48,15 @@ contract ModelRegistryTest is Test {
 
     function test_register_anyDifference_isAnotherModel() public {
         Model memory m = Toy.model();
-        bytes32 id = registry.register(m);
+        bytes32 id = registry.register(m, Toy.program());
         m.tokenizerHash ^= bytes32(uint256(1));
-        assertTrue(registry.register(m) != id, "tokenizer");
+        assertTrue(registry.register(m, Toy.program()) != id, "tokenizer");
         m = Toy.model();
         m.params.weightLeaves += 1;
-        assertTrue(registry.register(m) != id, "weight leaves");
+        assertTrue(registry.register(m, Toy.program()) != id, "weight leaves");
         m = Toy.model();
         m.params.stopIds = new uint32[](1);
-        assertTrue(registry.register(m) != id, "stop ids");
+        assertTrue(registry.register(m, Toy.program()) != id, "stop ids");
     }
 
     function test_register_otherNumerics_reverts() public {
@@ -64,7 +65,7 @@ contract ModelRegistryTest is Test {
         vm.expectRevert(
             abi.encodeWithSelector(ModelRegistry.WrongNumericsVersion.selector, Toy.VERSION + 1)
         );
-        registry.register(m);
+        registry.register(m, Toy.program());
     }
 
     function test_register_badContext_reverts() public {
@@ -74,9 +75,9 @@ contract ModelRegistryTest is Test {
         m.params.context = 65_537;
         _refuse(m, "context");
         m.params.context = 65_536;
-        registry.register(m);
+        registry.register(m, Toy.program());
         m.params.context = 1;
-        registry.register(m);
+        registry.register(m, Toy.program());
     }
 
     function test_register_badCounts_revert() public {
@@ -99,13 +100,17 @@ contract ModelRegistryTest is Test {
             Model memory m = Toy.model();
             m.params.outputSteps = outputSteps[i];
             cheats.expectPartialRevert(ModelRegistry.BadParams.selector);
-            registry.register(m);
+            registry.register(m, Toy.program());
         }
         Model memory n = Toy.model();
         n.params.promptSteps = Toy.PROMPT_STEPS + 1;
         _refuse(n, "promptSteps");
+        // They agree with each other now, but not with the program.
         n.params.collectStep = Toy.COLLECT + 1;
-        registry.register(n);
+        vm.expectRevert(
+            abi.encodeWithSelector(Program.BadStep.selector, Toy.COLLECT, Fault.Place)
+        );
+        registry.register(n, Toy.program());
         n.params.collectStep = Toy.SAMPLE;
         n.params.promptSteps = Toy.SAMPLE + 1;
         _refuse(n, "collectStep");
@@ -128,7 +133,7 @@ contract ModelRegistryTest is Test {
         for (uint32 i = 0; i < 32; ++i) {
             m.params.stopIds[i] = 68 + i;
         }
-        bytes32 id = registry.register(m);
+        bytes32 id = registry.register(m, Toy.program());
         (uint32 vocabulary, uint32[] memory stopIds) = registry.outputRulesOf(id);
         assertEq(vocabulary, 100);
         assertEq(
@@ -141,11 +146,11 @@ contract ModelRegistryTest is Test {
         m.params.stopIds[31] = m.params.stopIds[30] - 1;
         _refuse(m, "stopIds");
         m.params.stopIds = new uint32[](0);
-        registry.register(m);
+        registry.register(m, Toy.program());
     }
 
     function test_views_parts_areTheModels() public {
-        bytes32 id = registry.register(Toy.model());
+        bytes32 id = registry.register(Toy.model(), Toy.program());
         (uint32 context, uint32 vocabulary) = registry.limitsOf(id);
         assertEq(context, Toy.CONTEXT);
         assertEq(vocabulary, Toy.VOCABULARY);
@@ -157,8 +162,11 @@ contract ModelRegistryTest is Test {
         assertEq(programRoot, Toy.model().programRoot);
         assertEq(programRoot, registry.programRootOf(id));
         assertEq(weightsRoot, Toy.model().weightsRoot);
-        assertEq(weightLeaves, 5);
+        assertEq(weightLeaves, Toy.WEIGHT_LEAVES);
         assertEq(carried, Toy.CARRIED);
+        (uint128 minBond, uint32 minWindowS) = registry.requirementsOf(id);
+        assertEq(minBond, 0);
+        assertEq(minWindowS, 0);
     }
 
     function test_views_unknownModel_revert() public {
@@ -175,5 +183,7 @@ contract ModelRegistryTest is Test {
         registry.programRootOf(0);
         cheats.expectPartialRevert(reason);
         registry.commitmentsOf(0);
+        cheats.expectPartialRevert(reason);
+        registry.requirementsOf(0);
     }
 }

@@ -32,7 +32,8 @@ contract SettlementDeploymentTest is Player {
     }
 
     function test_constructor_keepsItsTerms() public view {
-        assertEq(keccak256(abi.encode(settlement.terms())), keccak256(abi.encode(_terms())), "terms");
+        bytes32 kept = keccak256(abi.encode(settlement.terms()));
+        assertEq(kept, keccak256(abi.encode(_terms())), "terms");
         assertEq(settlement.registry(), address(registry));
     }
 

@@ -75,9 +75,7 @@ contract SettlementDisputesTest is Player {
         assertCredit(BURN, PROVIDER_BURN, "burned");
         assertCredit(challengerPayee, 0, "not yet");
         cheats.expectEmit();
-        emit IInferenceSettlement.Rewarded(
-            claimId, s.dispute, challengerPayee, REWARD - RESERVE
-        );
+        emit IInferenceSettlement.Rewarded(claimId, s.dispute, challengerPayee, REWARD - RESERVE);
         settlement.settleReward(claimId, 1);
         settlement.refund(s.dispute);
         assertCredit(challengerPayee, REWARD + CHALLENGER_BOND, "reward and bond");

@@ -9,6 +9,7 @@ import {
     RequestParams,
     RequestStatus
 } from "../interfaces/IInferenceSettlement.sol";
+import {Model} from "../interfaces/IModelRegistry.sol";
 import {Records} from "../libraries/Records.sol";
 import {Tokens} from "../libraries/Tokens.sol";
 import {Player} from "./support/Player.sol";
@@ -65,9 +66,7 @@ contract SettlementRequestsTest is Player {
             1
         ];
         bytes32 expected = keccak256(
-            abi.encode(
-                "refute.request", block.chainid, address(settlement), requester, FEE, asked
-            )
+            abi.encode("refute.request", block.chainid, address(settlement), requester, FEE, asked)
         );
         cheats.expectEmit();
         emit IInferenceSettlement.Requested(expected, modelId, requester, p, FEE);
@@ -248,39 +247,36 @@ contract SettlementRequestsTest is Player {
         _request(p);
     }
 
-    /// A model that requires so much.
-    function _require(uint128 minBond, uint32 minWindowS) private {
-        cheats.mockCall(
-            address(registry),
-            abi.encodeCall(registry.requirementsOf, (modelId)),
-            abi.encode(minBond, minWindowS)
-        );
+    /// A request of a model that requires so much.
+    function _of(uint128 minBond, uint32 minWindowS) private returns (RequestParams memory p) {
+        Model memory model = Toy.model();
+        model.params.minBond = minBond;
+        model.params.minWindowS = minWindowS;
+        p = _params(0);
+        p.modelId = registry.register(model, Toy.program());
     }
 
     function test_request_belowTheModelsBond_reverts() public {
-        RequestParams memory p = _params(0);
-        _require(PROVIDER_BOND + 1, 0);
+        RequestParams memory p = _of(PROVIDER_BOND, 0);
+        _request(p);
+        p.bond -= 1;
         _refuseRequest(InferenceSettlement.BondOutOfBounds.selector, p);
         // Less than the deployment's minimum changes nothing.
-        _require(1, 0);
+        p = _of(1, 0);
         p.bond = _terms().bondMin - 1;
         _refuseRequest(InferenceSettlement.BondOutOfBounds.selector, p);
-        p.bond = PROVIDER_BOND;
-        _require(PROVIDER_BOND, 0);
-        _request(p);
         // A model that requires more than the deployment allows can't be asked here.
-        _require(_terms().bondMax + 1, 0);
+        p = _of(_terms().bondMax + 1, 0);
         p.bond = _terms().bondMax + 1;
         _refuseRequest(InferenceSettlement.BondOutOfBounds.selector, p);
     }
 
     function test_request_belowTheModelsWindow_reverts() public {
-        RequestParams memory p = _params(0);
-        _require(0, WINDOW_S + 1);
-        _refuseRequest(InferenceSettlement.WindowOutOfBounds.selector, p);
-        _require(0, WINDOW_S);
+        RequestParams memory p = _of(0, WINDOW_S);
         _request(p);
-        _require(0, _terms().windowMaxS + 1);
+        p.windowS -= 1;
+        _refuseRequest(InferenceSettlement.WindowOutOfBounds.selector, p);
+        p = _of(0, _terms().windowMaxS + 1);
         p.windowS = _terms().windowMaxS + 1;
         _refuseRequest(InferenceSettlement.WindowOutOfBounds.selector, p);
     }
@@ -358,8 +354,7 @@ contract SettlementRequestsTest is Player {
         bytes32 requestId = _request(1);
         vm.warp(START + 5);
         cheats.expectEmit();
-        emit IInferenceSettlement.Accepted(
-            requestId, provider, providerPayee, START + 5 + CLAIM_S);
+        emit IInferenceSettlement.Accepted(requestId, provider, providerPayee, START + 5 + CLAIM_S);
         _accept(requestId);
         _status(requestId, RequestStatus.Accepted);
         assertEq(_view(requestId).provider, provider);

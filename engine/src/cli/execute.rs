@@ -1,13 +1,13 @@
-//! `refute run`, `refute eval`, `refute verify`.
+//! `refute run`, `refute eval`.
 #![allow(clippy::float_arithmetic, reason = "rates and likelihoods are reports")]
 
 use super::Execution;
 use anyhow::Context;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use refute_engine::eval;
 use refute_engine::model::Model;
 use refute_engine::request::{self, PromptText};
-use refute_engine::trace::{Run as Trace, RunError};
+use refute_engine::trace::Run as Trace;
 use refute_engine::ui::{self, Style, Unit};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
@@ -16,9 +16,9 @@ use std::time::Duration;
 
 /// The prompt, as text or tokens.
 #[derive(Args)]
-struct Prompt {
+pub(super) struct Prompt {
     /// The prompt
-    #[arg(long, required_unless_present = "prompt_tokens")]
+    #[arg(long)]
     prompt: Option<String>,
     /// Put the prompt into the model's chat template
     #[arg(long)]
@@ -29,7 +29,7 @@ struct Prompt {
 }
 
 impl Prompt {
-    fn tokens(&self, model: &Model) -> anyhow::Result<Vec<u32>> {
+    pub(super) fn tokens(&self, model: &Model) -> anyhow::Result<Vec<u32>> {
         match &self.prompt {
             Some(text) => Ok(request::tokens(model, &PromptText { text, chat: self.chat })?),
             None => Ok(self.prompt_tokens.clone()),
@@ -39,6 +39,7 @@ impl Prompt {
 
 #[derive(Args)]
 #[command(
+    group(ArgGroup::new("question").required(true).args(["prompt", "prompt_tokens"])),
     after_help = "Example:\n  refute run --model SmolLM2-135M-Instruct.Q4_1.gguf --chat --prompt \
                         'What is the capital of France?' --max-tokens 32"
 )]
@@ -129,7 +130,7 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
 }
 
 /// Tokens per second; 0 where nothing was done.
-fn rate(tokens: usize, time: Duration) -> f64 {
+pub(super) fn rate(tokens: usize, time: Duration) -> f64 {
     if tokens == 0 || time.is_zero() { 0.0 } else { tokens as f64 / time.as_secs_f64() }
 }
 
@@ -157,18 +158,18 @@ pub(super) struct Eval {
 /// A file of tokens: a list, or what `run --json` prints.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum TokenFile {
+pub(super) enum TokenFile {
     List(Vec<u32>),
     Object { tokens: Vec<u32>, trace_root: Option<String> },
 }
 
 impl TokenFile {
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
         serde_json::from_str(&read(path)?)
             .with_context(|| format!("{} holds no list of token ids", path.display()))
     }
 
-    fn into_parts(self) -> (Vec<u32>, Option<String>) {
+    pub(super) fn into_parts(self) -> (Vec<u32>, Option<String>) {
         match self {
             Self::List(tokens) => (tokens, None),
             Self::Object { tokens, trace_root } => (tokens, trace_root),
@@ -176,7 +177,7 @@ impl TokenFile {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
+pub(super) fn read(path: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(path).with_context(|| format!("{} can't be read", path.display()))
 }
 
@@ -204,100 +205,4 @@ pub(super) fn eval(args: &Eval, json: bool) -> anyhow::Result<()> {
         ])
     );
     Ok(())
-}
-
-#[derive(Args)]
-#[command(
-    after_help = "Example:\n  refute run --model 0x1a2b --prompt 'Once' --json > answer.json\n  refute verify \
-                        --model 0x1a2b --prompt 'Once' --output answer.json"
-)]
-pub(super) struct Verify {
-    #[command(flatten)]
-    execution: Execution,
-    #[command(flatten)]
-    prompt: Prompt,
-    /// The answer: a file that `run --json` wrote, token ids ("1,2,3"), or text
-    #[arg(long)]
-    output: String,
-    /// The trace root that the answer came with
-    #[arg(long)]
-    trace_root: Option<String>,
-}
-
-/// What `verify --json` prints.
-#[derive(Serialize)]
-struct VerifyReport {
-    valid: bool,
-    trace_root: String,
-    claimed_trace_root: Option<String>,
-    /// Index of the first output token that the model doesn't yield.
-    first_wrong_token: Option<usize>,
-    expected_token: Option<u32>,
-    verify_tokens_per_s: f64,
-    backend: &'static str,
-    adapter: Option<String>,
-}
-
-pub(super) fn verify(args: &Verify, json: bool) -> anyhow::Result<()> {
-    let model = args.execution.load()?;
-    let prompt = args.prompt.tokens(&model)?;
-    let (output, root) = parse_output(&model, &args.output)?;
-    let claimed = args.trace_root.clone().or(root).map(|r| r.to_ascii_lowercase());
-    let bar = ui::progress("verifying", Unit::Positions);
-    let total = (prompt.len() + output.len()).saturating_sub(1) as u64;
-    let run = Trace::replay(&model, &prompt, &output, None, &mut |done, _| {
-        bar.set_length(total);
-        bar.set_position(done.into());
-        true
-    });
-    bar.finish_and_clear();
-    let run: Trace = run.map_err(|e: RunError| e)?;
-    let wrong = run.samples().iter().zip(&output).position(|(own, posted)| own != posted);
-    let trace_root = alloy::hex::encode_prefixed(run.trace_root());
-    let time = run.timing.prefill + run.timing.decode;
-    let report = VerifyReport {
-        valid: wrong.is_none() && claimed.as_ref().is_none_or(|c| *c == trace_root),
-        trace_root,
-        claimed_trace_root: claimed,
-        first_wrong_token: wrong,
-        expected_token: wrong.map(|i| run.samples()[i]),
-        verify_tokens_per_s: rate(run.blocks() as usize, time),
-        backend: run.backend,
-        adapter: run.adapter.clone(),
-    };
-    if json {
-        ui::print_json(&report)?;
-    } else {
-        print_verdict(&report);
-    }
-    anyhow::ensure!(report.valid, "the answer is not what the model computes");
-    Ok(())
-}
-
-fn print_verdict(report: &VerifyReport) {
-    let verdict = if report.valid {
-        ui::paint(Style::Green, "valid")
-    } else {
-        ui::paint(Style::Red, "wrong")
-    };
-    println!("{verdict}  trace root {}", report.trace_root);
-    if let (Some(i), Some(token)) = (report.first_wrong_token, report.expected_token) {
-        println!("output token {i} should be {token}");
-    }
-    if let Some(claimed) = report.claimed_trace_root.as_ref().filter(|c| **c != report.trace_root) {
-        println!("the answer came with  {claimed}");
-    }
-}
-
-/// The answer's tokens, and its trace root where it is known.
-fn parse_output(model: &Model, output: &str) -> anyhow::Result<(Vec<u32>, Option<String>)> {
-    let path = Path::new(output);
-    if path.is_file() {
-        return Ok(TokenFile::read(path)?.into_parts());
-    }
-    let ids: Result<Vec<u32>, _> = output.split(',').map(|id| id.trim().parse()).collect();
-    match ids {
-        Ok(ids) => Ok((ids, None)),
-        Err(_) => Ok((request::text_tokens(model, output)?, None)),
-    }
 }

@@ -11,6 +11,7 @@ mod onchain;
 mod output;
 mod provider;
 mod request;
+mod verify;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
@@ -39,8 +40,7 @@ enum Command {
     Run(execute::Run),
     /// Measure how well a model predicts a text
     Eval(execute::Eval),
-    /// Re-check an answer: every token, and the trace root
-    Verify(execute::Verify),
+    Verify(verify::Arguments),
     Bench(bench::Arguments),
     Devices(devices::Arguments),
     /// Run a test chain in this process, behind Ethereum JSON-RPC
@@ -60,7 +60,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Model(command) => models::run(command, cli.json),
         Command::Run(command) => execute::run(&command, cli.json),
         Command::Eval(command) => execute::eval(&command, cli.json),
-        Command::Verify(command) => execute::verify(&command, cli.json),
+        Command::Verify(command) => verify::run(&command, cli.json),
         Command::Bench(command) => bench::run(&command, cli.json),
         Command::Devices(command) => devices::run(&command, cli.json),
         Command::Devnet(command) => devnet::run(&command, cli.json),

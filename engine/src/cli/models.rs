@@ -3,7 +3,7 @@
 use super::load_model;
 use clap::Subcommand;
 use refute_engine::model::library::Entry;
-use refute_engine::model::{Library, Model};
+use refute_engine::model::{Library, Model, Requirements};
 use refute_engine::ui::{self, Style, Unit};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -15,6 +15,12 @@ pub(super) enum Command {
     Import {
         /// The model, as published
         file: PathBuf,
+        /// Smallest bond that the chain shall accept for an answer, wei: part of the model id
+        #[arg(long, value_name = "WEI", default_value_t = 0)]
+        min_bond: u128,
+        /// Shortest challenge window that the chain shall accept, seconds: part of the model id
+        #[arg(long, value_name = "S", default_value_t = 0)]
+        min_window: u32,
     },
     /// Show a model's sizes, roots and stop tokens
     #[command(after_help = "Example:\n  refute model show 0x1a2b --json")]
@@ -60,6 +66,8 @@ struct Details {
     collect_step: u32,
     sample_step: u32,
     weight_leaves: u32,
+    min_bond_wei: String,
+    min_window_s: u32,
     stop_ids: Vec<u32>,
     chat_template: bool,
     converted_to_q8_0: Vec<String>,
@@ -77,9 +85,10 @@ struct StepLine<'a> {
 
 pub(super) fn run(command: Command, json: bool) -> anyhow::Result<()> {
     match command {
-        Command::Import { file } => {
+        Command::Import { file, min_bond, min_window } => {
+            let requirements = Requirements { min_bond_wei: min_bond, min_window_s: min_window };
             let bar = ui::progress("importing", Unit::Bytes);
-            let imported = Library::user().import(&file, &ui::moving(&bar));
+            let imported = Library::user().import(&file, requirements, &ui::moving(&bar));
             bar.finish_and_clear();
             let (entry, model) = imported?;
             report_import(&entry, &model, json)
@@ -140,6 +149,8 @@ fn show(model: &Model, json: bool) -> anyhow::Result<()> {
         collect_step: r.params.collectStep,
         sample_step: r.params.sampleStep,
         weight_leaves: r.params.weightLeaves,
+        min_bond_wei: r.params.minBond.to_string(),
+        min_window_s: r.params.minWindowS,
         stop_ids: r.params.stopIds.clone(),
         chat_template: model.chat_template.is_some(),
         converted_to_q8_0: model.converted.clone(),
@@ -169,6 +180,8 @@ fn show(model: &Model, json: bool) -> anyhow::Result<()> {
                 format!("{} (prompt: {})", details.output_steps, details.prompt_steps)
             ),
             ("weight leaves", details.weight_leaves.to_string()),
+            ("least bond", format!("{} wei", details.min_bond_wei)),
+            ("least window", format!("{} s", details.min_window_s)),
             ("stop tokens", format!("{:?}", details.stop_ids)),
             ("chat template", if details.chat_template { "yes" } else { "no" }.into()),
             ("program root", details.program_root),

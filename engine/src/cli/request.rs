@@ -6,7 +6,7 @@ use alloy::primitives::{B256, U256};
 use alloy::sol_types::SolCall;
 use anyhow::Context;
 use clap::Args;
-use refute_contracts::bindings::{IInferenceSettlement as Settlement, IModelRegistry as Registry};
+use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use refute_engine::chain::{Call, Chain, Event};
 use refute_engine::model::Model;
 use refute_engine::provider::packed;
@@ -108,7 +108,7 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
 async fn register(chain: &Chain, model: &Model) -> anyhow::Result<()> {
     let registry = chain.registry()?;
     if !registry.isRegistered(model.id).call().await? {
-        let call = Registry::registerCall { model: model.registration.clone() };
+        let call = model.register_call();
         let receipt = chain.transact(&Call::new(*registry.address(), call.abi_encode())).await?;
         anyhow::ensure!(receipt.success, "registering the model failed: {}", receipt.hash);
     }

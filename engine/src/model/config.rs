@@ -4,8 +4,7 @@
 use super::ImportError;
 use crate::gguf::Gguf;
 
-/// Longest context: an attention sum of 2^14 probabilities must fit 30 bits.
-pub const CONTEXT_MAX: u32 = 65_536;
+use crate::program::check::CONTEXT_MAX;
 
 /// What the program is built from.
 #[derive(Clone, Debug)]

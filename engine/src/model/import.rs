@@ -5,18 +5,11 @@ use super::convert;
 use super::weights::{Data, Weights};
 use super::{ImportError, Progress};
 use crate::gguf::Gguf;
+use crate::program::check::{K_BITS, LOG2E_SQUARED_Q60, Q_BITS, ROW_BITS, V_BITS};
 use crate::program::{Descriptor, NO_LEAF, Op, Program, Step};
 use refute_kernels::Format;
 use refute_kernels::fx::isqrt;
 use std::collections::BTreeSet;
-
-/// `log2(e)² · 2^60`, rounded: the square of an attention score's scale before the head size.
-const LOG2E_SQUARED_Q60: u64 = 2_399_655_057_223_005_247;
-/// Bits of a quantized row, and of q, K and V heads.
-const ROW_BITS: u32 = 15;
-const Q_BITS: u32 = 12;
-const K_BITS: u32 = 11;
-const V_BITS: u32 = 12;
 
 /// What an import yields.
 pub(super) struct Imported {

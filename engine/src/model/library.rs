@@ -1,6 +1,6 @@
 //! The models that this machine knows: a folder with one JSON file per model, which says where the GGUF file is.
 
-use super::{ImportError, Model, Progress};
+use super::{ImportError, Model, Progress, Requirements};
 use alloy::primitives::B256;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,12 @@ pub struct Entry {
     pub steps: u32,
     /// Leaves of the weights tree.
     pub weight_leaves: u32,
+    /// Smallest bond of an answer, wei.
+    #[serde(default, with = "alloy::serde::displayfromstr")]
+    pub min_bond_wei: u128,
+    /// Shortest challenge window, seconds.
+    #[serde(default)]
+    pub min_window_s: u32,
 }
 
 /// Why a model can't be had from the library.
@@ -103,16 +109,17 @@ impl Library {
         Self { folder }
     }
 
-    /// Imports a file and remembers where it is.
+    /// Imports a file under its publisher's requirements, and remembers both.
     ///
     /// # Errors
     /// A file that can't be imported, and a folder that can't be written.
     pub fn import(
         &self,
         path: &Path,
+        requirements: Requirements,
         progress: Progress<'_>,
     ) -> Result<(Entry, Model), LibraryError> {
-        let model = open(path, progress)?;
+        let model = open(path, progress)?.requiring(requirements);
         let io = |path: &Path| {
             let path = path.to_owned();
             move |source| LibraryError::Io { path, source }
@@ -128,6 +135,8 @@ impl Library {
             vocabulary: model.config.vocabulary,
             steps: model.program.steps.len() as u32,
             weight_leaves: model.weights.leaf_count(),
+            min_bond_wei: requirements.min_bond_wei,
+            min_window_s: requirements.min_window_s,
         };
         std::fs::create_dir_all(&self.folder).map_err(io(&self.folder))?;
         let target = self.folder.join(format!("{}.json", model.id));
@@ -180,7 +189,7 @@ impl Library {
         }
     }
 
-    /// A model by file or by id. The file is hashed again, so a changed file is noticed.
+    /// A model by file, without requirements, or by id. The file is hashed again, so a changed file is noticed.
     ///
     /// # Errors
     /// Unknown ids, changed files, and files that can't be imported.
@@ -190,7 +199,9 @@ impl Library {
             return open(path, progress);
         }
         let entry = self.find(id_or_file)?;
-        let model = open(&entry.path, progress)?;
+        let Entry { min_bond_wei, min_window_s, .. } = entry;
+        let requirements = Requirements { min_bond_wei, min_window_s };
+        let model = open(&entry.path, progress)?.requiring(requirements);
         if model.id != entry.model_id {
             return Err(LibraryError::Changed {
                 path: entry.path,

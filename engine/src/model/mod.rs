@@ -14,6 +14,7 @@ pub use weights::Weights;
 
 use crate::gguf::{Gguf, GgufError};
 use crate::program::Program;
+use crate::program::check::{Refusal, check};
 use crate::tokenizer::{Tokenizer, TokenizerError, tokenizer_hash};
 use alloy::primitives::{B256, keccak256};
 use alloy::sol_types::SolValue;
@@ -52,6 +53,14 @@ pub enum ImportError {
     /// A tensor that the architecture needs.
     #[error("tensor {0} is missing from the file")]
     Missing(String),
+    /// The registry wouldn't take it.
+    #[error("this model can't be registered{}", step_name(.step))]
+    Refused {
+        /// Name of the step that it is about.
+        step: Option<String>,
+        /// Why.
+        source: Refusal,
+    },
     /// A tensor of another shape.
     #[error("tensor {tensor} has dimensions {found:?}: the metadata asks for {expected:?}")]
     Shape {
@@ -72,6 +81,15 @@ pub enum ImportError {
         /// What to do.
         remedy: &'static str,
     },
+}
+
+/// What a model's publisher demands of whoever asks it or answers with it: part of the model's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requirements {
+    /// Smallest bond of an answer, wei.
+    pub min_bond_wei: u128,
+    /// Shortest challenge window, seconds.
+    pub min_window_s: u32,
 }
 
 /// An imported model, ready to run.
@@ -138,9 +156,12 @@ impl Model {
                 collectStep: program.collect,
                 sampleStep: program.sample,
                 weightLeaves: imported.weights.leaf_count(),
+                minBond: 0,
+                minWindowS: 0,
                 stopIds: tokenizer.stop_ids().to_vec(),
             },
         };
+        check(&registration, &program.packed()).map_err(|source| refused(&program, source))?;
         progress(file.len(), file.len());
         Ok(Self {
             id: model_id(&registration),
@@ -158,6 +179,27 @@ impl Model {
             backend: Mutex::default(),
             spare: Mutex::default(),
         })
+    }
+
+    /// The same model under other requirements, which is another model to the registry. An import has none.
+    #[must_use]
+    pub fn requiring(mut self, requirements: Requirements) -> Self {
+        self.registration.params.minBond = requirements.min_bond_wei;
+        self.registration.params.minWindowS = requirements.min_window_s;
+        self.id = model_id(&self.registration);
+        self
+    }
+
+    /// What its publisher demands.
+    pub fn requirements(&self) -> Requirements {
+        let params = &self.registration.params;
+        Requirements { min_bond_wei: params.minBond, min_window_s: params.minWindowS }
+    }
+
+    /// The call that registers it.
+    pub fn register_call(&self) -> abi::IModelRegistry::registerCall {
+        let program = self.program.packed().into();
+        abi::IModelRegistry::registerCall { model: self.registration.clone(), program }
     }
 
     /// The model as a backend takes it.
@@ -196,6 +238,16 @@ impl Model {
     pub fn program_tree(&self) -> &Tree {
         &self.program_tree
     }
+}
+
+fn refused(program: &Program, source: Refusal) -> ImportError {
+    let index = if let Refusal::Step { step, .. } = source { Some(step as usize) } else { None };
+    let step = index.and_then(|i| program.steps.get(i)).map(|s| s.name.clone());
+    ImportError::Refused { step, source }
+}
+
+fn step_name(step: &Option<String>) -> String {
+    step.as_ref().map_or_else(String::new, |name| format!(" ({name})"))
 }
 
 /// The id of a registration: `keccak256(abi.encode(numericsVersion, …, params))`, as the registry computes it.

@@ -41,7 +41,7 @@ impl<'a> Builder<'a> {
     ) -> Result<Self, RunError> {
         let mut builder = Self {
             model,
-            cache: Cache::new(model),
+            cache: Cache::new(model, room),
             committer: Committer::start(model),
             fault,
             timing: Timing::default(),
@@ -153,19 +153,21 @@ impl<'a> Builder<'a> {
 
     /// Block roots, rows and times.
     pub(super) fn finish(mut self) -> Result<(Vec<Hash>, Cache, Timing), RunError> {
+        let start = Instant::now();
         let (roots, spent) = self.committer.finish()?;
         self.timing.commit += spent;
+        self.timing.tail = start.elapsed();
         Ok((roots, self.cache, self.timing))
     }
 }
 
 /// Runs known tokens in batches, the last `outputs` of them with a head; tells `on_block` of each position, with its `posted`
-/// or sampled token.
+/// or sampled token. Ends after the batch in which a sample isn't the posted token, if told to `halt` there.
 pub(super) fn known(
     builder: &mut Builder<'_>,
     tokens: &[u32],
     outputs: usize,
-    posted: &dyn Fn(usize) -> Option<u32>,
+    (posted, halt): (&[u32], bool),
     on_block: OnBlock<'_>,
 ) -> Result<Vec<u32>, RunError> {
     let prompts = tokens.len() - outputs;
@@ -177,11 +179,20 @@ pub(super) fn known(
         samples.extend(builder.blocks(chunk, heads)?);
         for position in start..start + chunk.len() {
             let index = position.checked_sub(prompts);
-            let token = index.and_then(|i| posted(i).or_else(|| samples.get(i).copied()));
+            let token = index.and_then(|i| posted.get(i).or_else(|| samples.get(i)).copied());
             if !on_block(position as u32 + 1, token) {
                 return Err(RunError::Stopped);
             }
         }
+        if halt && let Some(different) = first_difference(&samples, posted) {
+            return Err(different);
+        }
     }
     Ok(samples)
+}
+
+/// The first posted token that isn't the own one.
+fn first_difference(samples: &[u32], posted: &[u32]) -> Option<RunError> {
+    let index = samples.iter().zip(posted).position(|(own, posted)| own != posted)?;
+    Some(RunError::Differs { index, posted: posted[index], expected: samples[index] })
 }

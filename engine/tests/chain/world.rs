@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::Provider;
 use alloy::sol_types::{SolCall, SolValue};
+use refute_bisection::merkle::{Tree, leaf_hashes};
 use refute_bisection::position::{Block, Element, Index, Level, Step};
 use refute_bisection::state::{Mode, Phase, State};
 use refute_contracts::bindings::IDisputeGame as G;
@@ -16,6 +17,7 @@ use refute_engine::chain::{
     parse_key,
 };
 use refute_engine::deploy::deploy;
+use refute_engine::program::{Descriptor, Op};
 use refute_engine::store::{Binding, Store};
 
 pub(crate) const FEE_WEI: u64 = 1000;
@@ -95,7 +97,7 @@ impl World {
         let (provider, challenger, requester) = (of(1).await, of(2).await, of(3).await);
         let model = model();
         let model_id = keccak256(model.abi_encode_params());
-        let call = R::registerCall { model }.abi_encode();
+        let call = R::registerCall { model, program: program().into() }.abi_encode();
         provider.transact(&Call::new(deployment.registry, call)).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         Self { _node: node, url, deployment, provider, challenger, requester, model_id, folder }
@@ -364,11 +366,40 @@ fn node(left: B256, right: B256) -> B256 {
     keccak256([&[1], left.as_slice(), right.as_slice()].concat())
 }
 
-/// A model of made-up numbers: no dispute here goes down to a step.
+/// Descriptors of a model that nobody has: no dispute here goes down to a step.
+fn program() -> Vec<u8> {
+    let step = |op, inputs: &[u16]| {
+        let mut d = Descriptor { n: 32, ..Descriptor::new(op) };
+        d.inputs[..inputs.len()].copy_from_slice(inputs);
+        d
+    };
+    let quantize = |x, slot| Descriptor { groups: 1, c0: 15, slot, ..step(Op::Quantize, &[x]) };
+    let linear = |x, n, w| Descriptor { n, format: 1, k: 32, w, ..step(Op::Linear, &[x]) };
+    let steps = [
+        Descriptor { format: 1, k: 32, groups: 100, w: 0, ..step(Op::Embed, &[]) },
+        Descriptor { w: 100, c0: 1, ..step(Op::RmsNorm, &[0]) },
+        quantize(1, 0),
+        linear(2, 32, 101),
+        quantize(3, 1),
+        linear(2, 32, 133),
+        quantize(5, 2),
+        step(Op::SwiGlu, &[3, 5]),
+        Descriptor { n: 2, ..step(Op::Collect, &[]) },
+        quantize(7, 0),
+        linear(9, 100, 165),
+        Descriptor { n: 1, k: 100, ..step(Op::Sample, &[10]) },
+    ];
+    steps.iter().flat_map(Descriptor::leaf).collect()
+}
+
+/// A model of made-up numbers around that program.
 fn model() -> Model {
+    let leaves = program();
+    let leaves = leaves.as_chunks::<64>().0.iter().map(AsRef::as_ref);
+    let program_root = Tree::new(leaf_hashes(leaves)).unwrap().root();
     Model {
         numericsVersion: 1,
-        programRoot: B256::repeat_byte(1),
+        programRoot: program_root.into(),
         weightsRoot: B256::repeat_byte(2),
         tokenizerHash: B256::repeat_byte(3),
         params: ModelParams {
@@ -379,7 +410,9 @@ fn model() -> Model {
             outputSteps: 12,
             collectStep: 8,
             sampleStep: 11,
-            weightLeaves: 5,
+            weightLeaves: 265,
+            minBond: 0,
+            minWindowS: 0,
             stopIds: vec![2],
         },
     }

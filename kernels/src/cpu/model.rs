@@ -28,13 +28,8 @@ pub(super) struct Model {
     pub(super) output: Packed,
 }
 
-fn linears(layer: &Layer) -> [&Linear; 7] {
-    let Layer { attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down, .. } = layer;
-    [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down]
-}
-
 fn all_linears(decoder: &Decoder) -> impl Iterator<Item = &Linear> {
-    decoder.layers.iter().flat_map(linears).chain([&decoder.output])
+    decoder.layers.iter().flat_map(Layer::linears).chain([&decoder.output])
 }
 
 impl Model {
@@ -67,7 +62,7 @@ impl Model {
         };
         let layers = decoder.layers.iter().map(|layer| {
             let [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down] =
-                linears(layer).map(&mut packed);
+                layer.linears().map(&mut packed);
             PackedLayer { attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down }
         });
         let layers = layers.collect();

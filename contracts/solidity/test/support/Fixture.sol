@@ -19,8 +19,6 @@ interface VmMore is Vm {
     function expectRevert(bytes4 selector, uint64 count) external;
     function expectCall(address callee, bytes calldata data) external;
     function expectEmit() external;
-    function mockCall(address callee, bytes calldata data, bytes calldata answer) external;
-    function clearMockedCalls() external;
     function cool(address account) external;
     function etch(address account, bytes calldata code) external;
 }
@@ -29,7 +27,7 @@ interface VmMore is Vm {
 abstract contract Fixture is Test {
     VmMore internal constant cheats = VmMore(address(vm));
 
-    // What requests ask for, unless a test asks for something else, and what follows from the terms.
+    // What requests ask for, unless a test asks for something else; what follows from the terms.
     uint128 internal constant PROVIDER_BOND = 10 ether;
     uint256 internal constant PROVIDER_BURN = 6 ether;
     uint256 internal constant MISS_PENALTY = 1 ether;
@@ -92,7 +90,7 @@ abstract contract Fixture is Test {
             deployed("ModelRegistry.sol:ModelRegistry", abi.encode(address(verifier)))
         );
         _settle(GameParams(arityBits, CLOCK_S, MIN_RESPONSE_S), _terms());
-        modelId = registry.register(Toy.model());
+        modelId = registry.register(Toy.model(), Toy.program());
     }
 
     /// Another settlement and its game, for the same registry.

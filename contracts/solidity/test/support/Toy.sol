@@ -3,6 +3,16 @@ pragma solidity 0.8.37;
 
 import {Model} from "../../interfaces/IModelRegistry.sol";
 import {IStepVerifier, Statement, TensorShape} from "../../interfaces/IStepVerifier.sol";
+import {
+    Word1,
+    EMBED,
+    RMS_NORM,
+    QUANTIZE,
+    LINEAR,
+    COLLECT as COLLECT_OP
+} from "../../libraries/Descriptor.sol";
+import {Weights} from "../../libraries/Weights.sol";
+import {Descriptors, Step} from "./Descriptors.sol";
 import {Trees} from "./Trees.sol";
 
 /// Where a trace is wrong.
@@ -24,28 +34,28 @@ enum LieKind {
 
 /// A model of seven steps whose values are hashes of their places, so that a test knows them
 /// without computing a model. The game's part of it is real: trees, folds, carried tensors, collect
-/// and sample.
+/// and sample. Its program is one that the registry accepts; only the toy's verifier gives the steps
+/// other sizes than their descriptors do.
 ///
-/// | step | bytes | leaves | units | |
-/// |---|---|---|---|---|
-/// | 0 | 40 | 1 | 1 | |
-/// | 1 | 2100 | 3 | 1 | carried |
-/// | 2 | 1024 | 1 | 2 | carried |
-/// | 3 | – | 3 | – | Collect; a prompt block ends here |
-/// | 4 | 5000 | 5 | 37 | the third carried root of Collect is step 0 |
-/// | 5 | 8 | 1 | 3 | |
-/// | 6 | 4 | 1 | 5 | Sample |
+/// | step | op | bytes | leaves | units | |
+/// |---|---|---|---|---|---|
+/// | 0 | Embed | 40 | 1 | 1 | |
+/// | 1 | Quantize | 2100 | 3 | 1 | carried, second |
+/// | 2 | Quantize | 1024 | 1 | 2 | carried, first |
+/// | 3 | Collect | – | 2 | – | a prompt block ends here |
+/// | 4 | RmsNorm | 5000 | 5 | 37 | |
+/// | 5 | Linear | 8 | 1 | 3 | |
+/// | 6 | Sample | 4 | 1 | 5 | |
 library Toy {
     uint32 internal constant VERSION = 7;
-    uint32 internal constant CARRIED = 3;
+    uint32 internal constant CARRIED = 2;
     uint32 internal constant CONTEXT = 64;
     uint32 internal constant VOCABULARY = 100;
     uint32 internal constant COLLECT = 3;
     uint32 internal constant SAMPLE = 6;
     uint32 internal constant PROMPT_STEPS = 4;
     uint32 internal constant OUTPUT_STEPS = 7;
-    uint8 internal constant OP_COLLECT = 11;
-    uint8 internal constant OP_TOY = 0xe0;
+    uint32 internal constant WEIGHT_LEAVES = 201;
     int256 internal constant INIT = 7;
     bytes internal constant WITNESS = "toy";
 
@@ -61,21 +71,40 @@ library Toy {
 
     /// The step whose tensor is carried as number `index`.
     function carriedStep(uint32 index) internal pure returns (uint32) {
-        return [uint32(1), 2, 0][index];
+        return [uint32(2), 1][index];
+    }
+
+    function steps() internal pure returns (Step[] memory p) {
+        p = new Step[](OUTPUT_STEPS);
+        p[0] = Descriptors.embed(Weights.Q8_0, 32, VOCABULARY, 0);
+        p[1] = Descriptors.quantize(0, 32, 1, 15, 2);
+        p[2] = Descriptors.quantize(0, 32, 1, 15, 1);
+        p[3] = Descriptors.collect(CARRIED);
+        p[4] = Descriptors.rmsNorm(0, 32, VOCABULARY, 1, 0);
+        p[5] = Descriptors.linear(Weights.Q8_0, 1, VOCABULARY, 32, VOCABULARY + 1);
+        p[6] = Descriptors.sample(5, VOCABULARY);
     }
 
     function descriptor(uint32 step) internal pure returns (bytes32 d0, bytes32 d1) {
-        uint256 op = step == COLLECT ? OP_COLLECT : OP_TOY;
-        d0 = bytes32((op << 248) | (uint256(byteLengthOf(step)) << 64) | unitsOf(step));
-        d1 = keccak256(abi.encode("descriptor", step));
+        return Descriptors.words(steps()[step]);
     }
 
-    function programLeaves() internal pure returns (bytes32[] memory leaves) {
-        leaves = new bytes32[](OUTPUT_STEPS);
-        for (uint32 i = 0; i < OUTPUT_STEPS; ++i) {
-            (bytes32 d0, bytes32 d1) = descriptor(i);
-            leaves[i] = Trees.leaf(abi.encodePacked(d0, d1));
-        }
+    function program() internal pure returns (bytes memory) {
+        return Descriptors.pack(steps());
+    }
+
+    function programLeaves() internal pure returns (bytes32[] memory) {
+        return Descriptors.leaves(program());
+    }
+
+    /// The step that a descriptor is of; each has its own op or slot.
+    function stepOf(bytes32 d0, bytes32 d1) internal pure returns (uint32) {
+        uint256 op = uint8(d0[0]);
+        if (op == EMBED) return 0;
+        if (op == QUANTIZE) return Word1.wrap(d1).slot() == 2 ? 1 : 2;
+        if (op == COLLECT_OP) return COLLECT;
+        if (op == RMS_NORM) return 4;
+        return op == LINEAR ? 5 : SAMPLE;
     }
 
     function model() internal pure returns (Model memory m) {
@@ -90,7 +119,7 @@ library Toy {
         m.params.outputSteps = OUTPUT_STEPS;
         m.params.collectStep = COLLECT;
         m.params.sampleStep = SAMPLE;
-        m.params.weightLeaves = 5;
+        m.params.weightLeaves = WEIGHT_LEAVES;
         m.params.stopIds = new uint32[](2);
         m.params.stopIds[0] = 98;
         m.params.stopIds[1] = 99;
@@ -222,7 +251,7 @@ contract ToyVerifier is IStepVerifier {
     /// Collect: abi.encode(the carried step's root, its path in the step tree). Other steps:
     /// Toy.WITNESS.
     function verify(Statement calldata s, bytes calldata witness) external pure returns (bool) {
-        if (uint8(s.d0[0]) == Toy.OP_COLLECT) {
+        if (s.step == Toy.COLLECT) {
             (bytes32 root, bytes32[] memory proof) = abi.decode(witness, (bytes32, bytes32[]));
             if (proof.length != Trees.depth(s.blockSteps)) revert BadWitness();
             bytes32 climbed = root;
@@ -244,18 +273,19 @@ contract ToyVerifier is IStepVerifier {
         return s.claimed == Toy.finalize(s.step, acc);
     }
 
-    function shape(bytes32 d0, bytes32, uint32) external pure returns (TensorShape memory) {
-        if (uint8(d0[0]) == Toy.OP_COLLECT) return TensorShape(0, Toy.CARRIED, Toy.CARRIED);
-        uint32 byteLength = uint32(uint256(d0) >> 64);
+    function shape(bytes32 d0, bytes32 d1, uint32) external pure returns (TensorShape memory) {
+        uint32 step = Toy.stepOf(d0, d1);
+        if (step == Toy.COLLECT) return TensorShape(0, Toy.CARRIED, Toy.CARRIED);
+        uint32 byteLength = Toy.byteLengthOf(step);
         return TensorShape(byteLength, (byteLength + 1023) / 1024, byteLength / 4);
     }
 
-    function fold(bytes32 d0, bytes32, uint32, uint32)
+    function fold(bytes32 d0, bytes32 d1, uint32, uint32)
         external
         pure
         returns (uint64 units, int256 init)
     {
-        return (uint64(uint256(d0)), Toy.INIT);
+        return (Toy.unitsOf(Toy.stepOf(d0, d1)), Toy.INIT);
     }
 
     function decode(bytes32, bytes32, uint32, uint32 leaf, uint32 element, bytes calldata data)
