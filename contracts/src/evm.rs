@@ -188,6 +188,12 @@ impl Evm {
         self.state.code(&account)
     }
 
+    /// Gives an account this code, and leaves its storage as it is: for tests that stand something between
+    /// contracts.
+    pub fn set_code(&mut self, account: Address, code: Bytes) {
+        self.state.set_code(account, code);
+    }
+
     /// A contract's storage slot.
     pub fn slot(&self, account: Address, slot: U256) -> U256 {
         self.state.slot(&account, &slot)

@@ -112,6 +112,12 @@ impl State {
         Undo(vec![(address, before)])
     }
 
+    pub(crate) fn set_code(&mut self, address: Address, code: Bytes) {
+        let account = Arc::make_mut(self.accounts.entry(address).or_default());
+        account.code_hash = keccak256(&code);
+        account.code = Bytecode::new_raw(code);
+    }
+
     /// Applies what an execution changed.
     pub(crate) fn commit(&mut self, changes: EvmState) -> Undo {
         let mut undo = Undo::default();

@@ -4,7 +4,7 @@
 use crate::model::Model;
 use crate::trace::{self, Run, RunError};
 use refute_kernels::backend::{Backend, Head};
-use refute_kernels::reference::Reference;
+use refute_kernels::reference::{Reference, Sampling};
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -116,13 +116,13 @@ fn bare(
     let mut token = 0;
     for (i, chunk) in prompt.chunks(backend.batch().max(1)).enumerate() {
         let is_last = i * backend.batch().max(1) + chunk.len() == prompt.len();
-        let head = if is_last { Head::Samples(1) } else { Head::None };
+        let head = if is_last { Head::Samples(1, Sampling::GREEDY) } else { Head::None };
         token = sequence.forward(chunk, head)?.samples.last().copied().unwrap_or(token);
     }
     times.prefill.push(start.elapsed().as_secs_f64());
     let start = Instant::now();
     for _ in 1..answer {
-        token = sequence.forward(&[token], Head::Samples(1))?.samples[0];
+        token = sequence.forward(&[token], Head::Samples(1, Sampling::GREEDY))?.samples[0];
     }
     times.decode.push(start.elapsed().as_secs_f64());
     Ok(())

@@ -8,6 +8,7 @@ use crate::model::Model;
 use crate::trace::{self, RunError};
 use rayon::prelude::*;
 use refute_kernels::backend::{Backend, BackendError, Head};
+use refute_kernels::reference::Sampling;
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -115,7 +116,9 @@ fn window(model: &Model, tokens: &[u32], done: &impl Fn(())) -> Result<Window, R
     let mut cache = Cache::new(model, tokens.len());
     let mut window = Window { nll: 0.0, saturations: 0, argmax: Vec::new() };
     for (t, pair) in tokens.windows(2).enumerate() {
-        let tensors = run_block(model, &mut cache, t as u32, pair[0], true, None)?.tensors;
+        let block = (t as u32, pair[0]);
+        let run = run_block(model, &mut cache, block, true, Sampling::GREEDY, None)?;
+        let tensors = run.tensors;
         let logits = tensors[tensors.len() - 2].ints();
         window.nll += nll(logits, pair[1] as usize);
         window.argmax.extend(tensors.last().map(Tensor::words).unwrap_or_default());

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use refute_bisection::merkle::{Hash, MerkleError, Tree};
 use refute_kernels::backend::Rows;
 use refute_kernels::reference::{
-    embed, linear, max, mix, probs, quantize, rms_norm, rope, sample, scores, sum, swiglu,
+    Sampling, embed, linear, max, mix, probs, quantize, rms_norm, rope, sample, scores, sum, swiglu,
 };
 use refute_kernels::{Format, Heads};
 use std::ops::Range;
@@ -188,7 +188,7 @@ pub struct BlockRun {
     pub hashing: Duration,
 }
 
-/// Runs block `t` with `token`, to the end if `is_output`, else to `Collect`. The cache holds
+/// Runs block `t` with `token`, to the end if `is_output`, else to `Collect`; `sampling` is the request's. The cache holds
 /// positions `0..t` and gets position `t`.
 ///
 /// # Errors
@@ -196,9 +196,9 @@ pub struct BlockRun {
 pub fn run_block(
     model: &Model,
     cache: &mut Cache,
-    t: u32,
-    token: u32,
+    (t, token): (u32, u32),
     is_output: bool,
+    sampling: Sampling,
     fault: Option<&Fault>,
 ) -> Result<BlockRun, MerkleError> {
     let mut hashing = Duration::ZERO;
@@ -206,7 +206,7 @@ pub fn run_block(
     let mut tensors: Vec<Tensor> = Vec::with_capacity(count);
     for (index, step) in model.program.steps[..count].iter().enumerate() {
         let start = Instant::now();
-        let mut tensor = run_step(model, cache, &tensors, step, t, token)?;
+        let mut tensor = run_step(model, cache, &tensors, step, (t, token), sampling)?;
         if step.descriptor.op == Op::Collect {
             hashing += start.elapsed();
         }
@@ -228,8 +228,8 @@ fn run_step(
     cache: &Cache,
     tensors: &[Tensor],
     step: &Step,
-    t: u32,
-    token: u32,
+    (t, token): (u32, u32),
+    sampling: Sampling,
 ) -> Result<Tensor, MerkleError> {
     let d = &step.descriptor;
     let input = |i: usize| &tensors[d.inputs[i] as usize];
@@ -255,7 +255,7 @@ fn run_step(
             let roots = model.program.carried.iter().map(root);
             Tensor::Roots(roots.collect::<Result<_, MerkleError>>()?)
         }
-        Op::Sample => Tensor::Words(vec![sample::forward(input(0).ints())]),
+        Op::Sample => Tensor::Words(vec![sample::forward(sampling, t, input(0).ints())]),
     })
 }
 

@@ -3,7 +3,7 @@
 use crate::executor::{Cache, Tensor};
 use crate::model::Model;
 use crate::program::{Op, SUM_UNIT, Step, UNIT};
-use refute_kernels::reference::{linear, max, mix, quantize, rms_norm, sample, sum};
+use refute_kernels::reference::{Sampling, linear, max, mix, quantize, rms_norm, sample, sum};
 
 /// A block's tensors and where they come from.
 #[derive(Clone, Copy)]
@@ -16,6 +16,8 @@ pub struct Inputs<'a> {
     pub tensors: &'a [Tensor],
     /// Position.
     pub block: u32,
+    /// The request's.
+    pub sampling: Sampling,
 }
 
 impl<'a> Inputs<'a> {
@@ -86,7 +88,8 @@ impl<'a> Inputs<'a> {
             Op::Mix => self.mix_unit(step, element, unit, acc),
             Op::Sample => {
                 let (start, len) = part(0, d.k as usize, UNIT);
-                sample::unit(acc, start as u32, self.ints(step, start, len))
+                let logits = self.ints(step, start, len);
+                sample::unit(self.sampling, self.block, acc, start as u32, logits)
             }
             Op::Embed | Op::Rope | Op::Scores | Op::Probs | Op::SwiGlu | Op::Collect => acc,
         }

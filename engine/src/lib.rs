@@ -26,6 +26,7 @@ pub mod provider;
 pub mod request;
 pub mod store;
 pub mod subject;
+pub mod temperature;
 pub mod tokenizer;
 pub mod trace;
 pub mod ui;

@@ -5,7 +5,7 @@ use crate::fault::{FaultError, FaultSpec};
 use crate::model::Model;
 use crate::store::{Claim, Request, Role, Run as Record};
 use crate::subject::Player;
-use crate::trace::{self, Run, RunError};
+use crate::trace::{self, Ask, Run, RunError};
 use crate::worker::Worker;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use refute_bisection::state::Party;
@@ -88,7 +88,7 @@ impl Provider {
         let (model, output) = (Arc::clone(model), claim.output.clone());
         let work = move |stop: Arc<AtomicBool>| {
             let fault: Option<FaultSpec> = fault.map(|f| f.parse()).transpose()?;
-            replay(&model, &request.prompt, &output, fault.as_ref(), &stop)
+            replay(&model, request.ask(), &output, fault.as_ref(), &stop)
         };
         match self.agent.compute(claim.request_id, work).await? {
             Computed::Ready(player) => Ok(Some(player)),
@@ -126,16 +126,17 @@ impl Provider {
     /// The run of a request: from the answer written down, or a new one.
     async fn answer(&self, request: &Request) -> Result<Option<Arc<Player>>, ProviderError> {
         let Some(model) = self.agent.model(request.model_id) else { return Ok(None) };
-        let (model, prompt, max) = (Arc::clone(model), request.prompt.clone(), request.max_output);
+        let (model, request) = (Arc::clone(model), request.clone());
+        let request_id = request.request_id;
         let record = self.agent.store.run(request.request_id).map_err(AgentError::from)?;
         let fault = self.policy.fault.clone();
         // An answer with another fault, or with one that is gone, is none: its tokens may be wrong.
         let record = record.filter(|r| r.fault == fault.as_ref().map(ToString::to_string));
         let work = move |stop: Arc<AtomicBool>| match record {
-            Some(record) => replay(&model, &prompt, &record.output, fault.as_ref(), &stop),
-            None => generate(&model, &prompt, max, fault.as_ref(), &stop),
+            Some(record) => replay(&model, request.ask(), &record.output, fault.as_ref(), &stop),
+            None => generate(&model, &request, fault.as_ref(), &stop),
         };
-        match self.agent.compute(request.request_id, work).await? {
+        match self.agent.compute(request_id, work).await? {
             Computed::Ready(player) => Ok(Some(player)),
             Computed::NotYet => Ok(None),
             Computed::Failed(RunError::Fault(error)) => Err(error.into()),
@@ -204,7 +205,7 @@ impl Provider {
     /// Whether this request can be answered here. A drill's fault is tried before any money is at stake.
     async fn is_answerable(&mut self, request: &Request) -> Result<bool, ProviderError> {
         let Some(model) = self.agent.model(request.model_id) else { return Ok(false) };
-        if let Err(error) = trace::check(model, &request.prompt, request.max_output) {
+        if let Err(error) = trace::check(model, request.ask(), request.max_output) {
             tracing::warn!(request = %request.request_id, %error, "not answerable");
             self.refused.insert(request.request_id);
             return Ok(false);
@@ -297,15 +298,14 @@ pub fn packed(tokens: &[u32]) -> Bytes {
 
 fn generate(
     model: &Arc<Model>,
-    prompt: &[u32],
-    max: u32,
+    request: &Request,
     fault: Option<&FaultSpec>,
     stop: &AtomicBool,
 ) -> Result<Player, RunError> {
     let mut go_on = |_, _| !stop.load(Ordering::Relaxed);
-    let run = Run::generate(model, prompt, max, fault, &mut go_on)?;
+    let run = Run::generate(model, request.ask(), request.max_output, fault, &mut go_on)?;
     if let Some(fault) = fault {
-        let honest = Run::replay(model, prompt, run.output(), None, &mut go_on)?;
+        let honest = Run::replay(model, request.ask(), run.output(), None, &mut go_on)?;
         if honest.trace_root() == run.trace_root() && honest.samples() == run.output() {
             return Err(FaultError::NoEffect(fault.to_string()).into());
         }
@@ -315,15 +315,15 @@ fn generate(
 
 fn replay(
     model: &Arc<Model>,
-    prompt: &[u32],
+    ask: Ask<'_>,
     output: &[u32],
     fault: Option<&FaultSpec>,
     stop: &AtomicBool,
 ) -> Result<Player, RunError> {
     let fault = match fault {
-        Some(spec) => Some(crate::fault::Fault::resolve(spec, model, prompt.len() as u32)?),
+        Some(spec) => Some(crate::fault::Fault::resolve(spec, model, ask.prompt.len() as u32)?),
         None => None,
     };
     let mut go_on = |_, _| !stop.load(Ordering::Relaxed);
-    Ok(Player::new(Run::replay(model, prompt, output, fault, &mut go_on)?))
+    Ok(Player::new(Run::replay(model, ask, output, fault, &mut go_on)?))
 }

@@ -10,9 +10,11 @@ use crate::executor::{Cache, Tensor, run_block};
 use crate::fault::{Fault, FaultError, FaultSpec};
 use crate::fold::Inputs;
 use crate::model::Model;
+use crate::temperature::Temperature;
 use build::Builder;
 use refute_bisection::merkle::{self, Hash, MerkleError, Tree};
 use refute_kernels::backend::BackendError;
+use refute_kernels::reference::Sampling;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +27,17 @@ pub enum RunError {
     /// No room for an answer.
     #[error("the maximum of output tokens is 0: ask for at least one")]
     EmptyOutput,
+    /// Tokens can't be drawn like that.
+    #[error(
+        "no request can ask for temperature {} with seed {seed}: temperatures end at {}, and a greedy answer has seed 0",
+        Temperature(*temperature), Temperature(Sampling::TEMPERATURE_MAX)
+    )]
+    Sampling {
+        /// Key of the noise.
+        seed: u64,
+        /// In units of 2^-16.
+        temperature: u32,
+    },
     /// Too long.
     #[error("{prompt} prompt and {output} output tokens don't fit the context of {context}")]
     Context {
@@ -103,11 +116,27 @@ impl Timing {
     }
 }
 
+/// What a request asks of a model: all that its answer depends on, but for the answer's length. A prompt alone asks greedily.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask<'a> {
+    /// Tokens.
+    pub prompt: &'a [u32],
+    /// How the answer's tokens are drawn.
+    pub sampling: Sampling,
+}
+
+impl<'a, T: AsRef<[u32]> + ?Sized> From<&'a T> for Ask<'a> {
+    fn from(prompt: &'a T) -> Self {
+        Self { prompt: prompt.as_ref(), sampling: Sampling::GREEDY }
+    }
+}
+
 /// A model's answer to a request, or a re-run of one, with its commitments.
 #[derive(Debug, Clone)]
 pub struct Run {
     model: Arc<Model>,
     prompt: Vec<u32>,
+    sampling: Sampling,
     output: Vec<u32>,
     /// What this run's own `Sample` steps yielded, one per output block.
     samples: Vec<u32>,
@@ -139,24 +168,25 @@ pub struct Expansion {
 pub type OnBlock<'a> = &'a mut dyn FnMut(u32, Option<u32>) -> bool;
 
 impl Run {
-    /// Answers a prompt greedily with at most `max_output` tokens.
+    /// Answers a request with at most `max_output` tokens.
     ///
     /// # Errors
     /// Requests that the model can't take, faults that can't be made, and a stop by `on_block`.
-    pub fn generate(
+    pub fn generate<'a>(
         model: &Arc<Model>,
-        prompt: &[u32],
+        ask: impl Into<Ask<'a>>,
         max_output: u32,
         fault: Option<&FaultSpec>,
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
-        check(model, prompt, max_output)?;
+        let ask = ask.into();
+        check(model, ask, max_output)?;
         let fault = match fault {
-            Some(spec) => Some(Fault::resolve(spec, model, prompt.len() as u32)?),
+            Some(spec) => Some(Fault::resolve(spec, model, ask.prompt.len() as u32)?),
             None => None,
         };
         let stops = &model.registration.params.stopIds;
-        let run = Self::generate_until(model, prompt, (max_output, stops), fault, on_block)?;
+        let run = Self::generate_until(model, ask, (max_output, stops), fault, on_block)?;
         if let Some(fault) = &run.fault
             && fault.block >= run.blocks()
         {
@@ -169,24 +199,26 @@ impl Run {
     ///
     /// # Errors
     /// Requests that the model can't take.
-    pub fn generate_exactly(
+    pub fn generate_exactly<'a>(
         model: &Arc<Model>,
-        prompt: &[u32],
+        ask: impl Into<Ask<'a>>,
         output: u32,
     ) -> Result<Self, RunError> {
-        check(model, prompt, output)?;
-        Self::generate_until(model, prompt, (output, &[]), None, &mut |_, _| true)
+        let ask = ask.into();
+        check(model, ask, output)?;
+        Self::generate_until(model, ask, (output, &[]), None, &mut |_, _| true)
     }
 
     fn generate_until(
         model: &Arc<Model>,
-        prompt: &[u32],
+        ask: Ask<'_>,
         (max_output, stops): (u32, &[u32]),
         fault: Option<Fault>,
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
+        let Ask { prompt, sampling } = ask;
         let room = prompt.len() + max_output as usize;
-        let mut builder = Builder::new(model, fault.as_ref(), room)?;
+        let mut builder = Builder::new(model, sampling, fault.as_ref(), room)?;
         let mut output = build::known(&mut builder, prompt, 1, (&[], false), on_block)?;
         while let Some(last) = output.last().copied()
             && !stops.contains(&last)
@@ -198,21 +230,21 @@ impl Run {
             }
         }
         let samples = output.clone();
-        Self::finish(builder, model, prompt, (output, samples), fault)
+        Self::finish(builder, model, ask, (output, samples), fault)
     }
 
     /// Runs the model over a claim's tokens: all positions at once, as far as the backend can.
     ///
     /// # Errors
     /// Tokens that the model can't take, and a stop by `on_block`.
-    pub fn replay(
+    pub fn replay<'a>(
         model: &Arc<Model>,
-        prompt: &[u32],
+        ask: impl Into<Ask<'a>>,
         output: &[u32],
         fault: Option<Fault>,
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
-        Self::over(model, prompt, (output, false), fault, on_block)
+        Self::over(model, ask.into(), (output, false), fault, on_block)
     }
 
     /// As [`Self::replay`], but ends, with [`RunError::Differs`], soon after the first token that the model doesn't yield: what
@@ -220,46 +252,55 @@ impl Run {
     ///
     /// # Errors
     /// Tokens that the model can't take, a token that it doesn't yield, and a stop by `on_block`.
-    pub fn check(
+    pub fn check<'a>(
         model: &Arc<Model>,
-        prompt: &[u32],
+        ask: impl Into<Ask<'a>>,
         output: &[u32],
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
-        Self::over(model, prompt, (output, true), None, on_block)
+        Self::over(model, ask.into(), (output, true), None, on_block)
     }
 
     fn over(
         model: &Arc<Model>,
-        prompt: &[u32],
+        ask: Ask<'_>,
         (output, halt): (&[u32], bool),
         fault: Option<Fault>,
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
-        check(model, prompt, output.len() as u32)?;
+        let Ask { prompt, sampling } = ask;
+        check(model, ask, output.len() as u32)?;
         check_tokens(model, output, prompt.len())?;
         // The last output token is read by no block.
         let tokens = [prompt, &output[..output.len() - 1]].concat();
-        let mut builder = Builder::new(model, fault.as_ref(), tokens.len())?;
+        let mut builder = Builder::new(model, sampling, fault.as_ref(), tokens.len())?;
         let posted = (output, halt);
         let samples = build::known(&mut builder, &tokens, output.len(), posted, on_block)?;
-        Self::finish(builder, model, prompt, (output.to_vec(), samples), fault)
+        Self::finish(builder, model, ask, (output.to_vec(), samples), fault)
     }
 
     fn finish(
         builder: Builder<'_>,
         model: &Arc<Model>,
-        prompt: &[u32],
+        Ask { prompt, sampling }: Ask<'_>,
         (output, samples): (Vec<u32>, Vec<u32>),
         fault: Option<Fault>,
     ) -> Result<Self, RunError> {
         let (backend, adapter) = builder.backend();
         let (roots, cache, timing) = builder.finish()?;
-        let tree = Tree::new(roots)?;
-        let (model, prompt) = (Arc::clone(model), prompt.to_vec());
-        let run =
-            Self { model, prompt, output, samples, fault, cache, tree, timing, backend, adapter };
-        Ok(run)
+        Ok(Self {
+            model: Arc::clone(model),
+            prompt: prompt.to_vec(),
+            sampling,
+            output,
+            samples,
+            fault,
+            cache,
+            tree: Tree::new(roots)?,
+            timing,
+            backend,
+            adapter,
+        })
     }
 
     /// The model.
@@ -267,9 +308,19 @@ impl Run {
         &self.model
     }
 
+    /// The request that it answers.
+    pub fn ask(&self) -> Ask<'_> {
+        Ask { prompt: &self.prompt, sampling: self.sampling }
+    }
+
     /// Tokens of the request.
     pub fn prompt(&self) -> &[u32] {
         &self.prompt
+    }
+
+    /// How the request wants its tokens drawn.
+    pub fn sampling(&self) -> Sampling {
+        self.sampling
     }
 
     /// Tokens of the answer: sampled, or as claimed.
@@ -338,9 +389,9 @@ impl Run {
             return Err(FaultError::Block { block, blocks: self.blocks() }.into());
         }
         let mut cache = self.cache.prefix(block as usize);
-        let (token, is_output) = (self.token(block), self.is_output(block));
-        let fault = self.fault.as_ref();
-        let run = run_block(&self.model, &mut cache, block, token, is_output, fault)?;
+        let (position, is_output) = ((block, self.token(block)), self.is_output(block));
+        let (sampling, fault) = (self.sampling, self.fault.as_ref());
+        let run = run_block(&self.model, &mut cache, position, is_output, sampling, fault)?;
         let tensors = run.tensors;
         let trees = trees(&tensors)?;
         let tree = Tree::new(trees.iter().map(Tree::root).collect())?;
@@ -354,6 +405,7 @@ impl Run {
             cache: &self.cache,
             tensors: &expansion.tensors,
             block: expansion.block,
+            sampling: self.sampling,
         }
     }
 
@@ -383,7 +435,12 @@ fn trees(tensors: &[Tensor]) -> Result<Vec<Tree>, MerkleError> {
 ///
 /// # Errors
 /// Says what is wrong with it.
-pub fn check(model: &Model, prompt: &[u32], max_output: u32) -> Result<(), RunError> {
+pub fn check<'a>(model: &Model, ask: impl Into<Ask<'a>>, max_output: u32) -> Result<(), RunError> {
+    let Ask { prompt, sampling } = ask.into();
+    if !sampling.is_valid() {
+        let Sampling { seed, temperature } = sampling;
+        return Err(RunError::Sampling { seed, temperature });
+    }
     if prompt.is_empty() {
         return Err(RunError::EmptyPrompt);
     }

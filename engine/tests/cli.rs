@@ -136,6 +136,41 @@ fn an_answer_is_reproduced_and_a_changed_one_is_refused() {
 }
 
 #[test]
+fn a_drawn_answer_is_reproduced_with_its_seed_and_temperature_only() {
+    let home = Home::new();
+    let run = ["run", "--model", "tiny.gguf", "--max-tokens", "5", "--backend"];
+    let drawn = ["--temperature", "12.8", "--seed", "18446744073709551615"];
+    let answer = home.json(&[&run[..], &["cpu"], &PROMPT, &drawn].concat());
+    // The nearest multiple of 2^-16, as it is.
+    assert_eq!(answer["temperature"].as_f64(), Some(838_861.0 / 65_536.0));
+    assert_eq!(answer["seed"].as_u64(), Some(u64::MAX));
+    let again = home.json(&[&run[..], &["reference"], &PROMPT, &drawn].concat());
+    let greedy = home.json(&[&run[..], &["cpu"], &PROMPT].concat());
+    assert_eq!(again["tokens"], answer["tokens"]);
+    assert_eq!(again["trace_root"], answer["trace_root"]);
+    assert_ne!(greedy["tokens"], answer["tokens"]);
+    assert_eq!((greedy["temperature"].as_f64(), greedy["seed"].as_u64()), (Some(0.0), Some(0)));
+
+    home.write("answer.json", answer.to_string().as_bytes());
+    let verify = ["verify", "--model", "tiny.gguf", "--output", "answer.json"];
+    let verify = [&verify[..], &PROMPT].concat();
+    assert_eq!(home.json(&verify)["valid"], true);
+    assert_eq!(home.json(&[&verify[..], &drawn].concat())["valid"], true);
+    for other in [["--seed", "0"], ["--seed", "9223372036854775807"], ["--temperature", "0.05"]] {
+        let error = home.error(&[&verify[..], &other].concat());
+        assert!(error.contains("not what the model computes"), "{error}");
+    }
+    let unread =
+        home.error(&[&["run", "--model", "tiny.gguf", "--seed", "1"], &PROMPT[..]].concat());
+    assert!(unread.contains("a greedy answer has seed 0"), "{unread}");
+    for bad in ["16.1", "-1", "warm"] {
+        let bad = format!("--temperature={bad}");
+        let output = home.refute(&[&["run", "--model", "tiny.gguf", &bad], &PROMPT[..]].concat());
+        assert_eq!(output.status.code(), Some(2), "{bad}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
 fn a_text_is_evaluated_in_windows() {
     let home = Home::new();
     let tokens: Vec<u32> = (0..65).map(|i| 1 + i * 7 % 300).collect();

@@ -5,7 +5,7 @@
 //! sizes, the bits are those of `reference`.
 
 use crate::decoder::Decoder;
-use crate::reference::Reference;
+use crate::reference::{Reference, Sampling};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,9 +14,9 @@ use std::sync::Arc;
 pub enum Head {
     /// Nothing.
     None,
-    /// The next token of each of the last `n` positions.
-    Samples(usize),
-    /// Next token and logits of each of the last `n` positions.
+    /// The next token of each of the last `n` positions, drawn as the request wants it.
+    Samples(usize, Sampling),
+    /// The logits of each of the last `n` positions, and the token with the largest one.
     Logits(usize),
 }
 
@@ -26,7 +26,16 @@ impl Head {
     pub fn positions(self) -> usize {
         match self {
             Self::None => 0,
-            Self::Samples(n) | Self::Logits(n) => n,
+            Self::Samples(n, _) | Self::Logits(n) => n,
+        }
+    }
+
+    /// How the tokens are drawn.
+    #[must_use]
+    pub fn sampling(self) -> Sampling {
+        match self {
+            Self::Samples(_, sampling) => sampling,
+            Self::None | Self::Logits(_) => Sampling::GREEDY,
         }
     }
 }

@@ -19,6 +19,7 @@ mod memory;
 mod mix;
 mod model;
 mod pack;
+mod sample;
 mod sequence;
 mod simd;
 mod team;

@@ -12,6 +12,6 @@ pub mod reference;
 
 pub use format::Format;
 pub use reference::{
-    Heads, MAX_INIT, embed, linear, max, mix, probs, quantize, rms_norm, rope, sample, scores, sum,
-    swiglu,
+    Heads, MAX_INIT, Sampling, embed, linear, max, mix, noise, probs, quantize, rms_norm, rope,
+    sample, scores, sum, swiglu,
 };

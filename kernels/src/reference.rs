@@ -11,6 +11,7 @@ pub mod embed;
 pub mod linear;
 pub mod max;
 pub mod mix;
+pub mod noise;
 pub mod probs;
 pub mod quantize;
 pub mod rms_norm;
@@ -21,6 +22,7 @@ pub mod sum;
 pub mod swiglu;
 
 pub use decoder::Reference;
+pub use sample::Sampling;
 
 /// Where a `MAX` fold starts: below everything.
 pub const MAX_INIT: i128 = i128::MIN;

@@ -4,11 +4,11 @@ mod common;
 
 use common::Rng;
 use common::decoder::{Shape, random};
-use refute_kernels::Format;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows};
 use refute_kernels::cpu::{BATCH, Cpu, Isa};
 use refute_kernels::decoder::Decoder;
 use refute_kernels::reference::Reference;
+use refute_kernels::{Format, Sampling, sample};
 use std::sync::Arc;
 
 /// A backend for each instruction set, with one thread and with three.
@@ -50,7 +50,7 @@ fn compare(shape: &Shape, seed: u64, n: usize, sizes: &[usize]) {
         let run = |head| backend.clone().sequence(n).unwrap().forward(&tokens, head).unwrap();
         assert!(run(Head::Logits(n)) == whole, "all logits: {context}");
         let heads = 1 + rng.below(n as u64) as usize;
-        let some = run(Head::Samples(heads));
+        let some = run(Head::Samples(heads, Sampling::GREEDY));
         assert!(some.carried == whole.carried, "K and V: {context}");
         assert!(some.samples == whole.samples[n - heads..], "{heads} samples: {context}");
         assert!(run(Head::None) == prompt, "no head: {context}");
@@ -159,7 +159,11 @@ fn goes_on_after_truncation_and_from_pushed_rows() {
     let decoder = random(&shape, 50);
     let tokens = tokens(&mut Rng(50), 90, shape.vocabulary);
     let reference = Arc::new(Reference::new(decoder.clone()).unwrap());
-    let whole = reference.sequence(90).unwrap().forward(&tokens, Head::Samples(90)).unwrap();
+    let whole = reference
+        .sequence(90)
+        .unwrap()
+        .forward(&tokens, Head::Samples(90, Sampling::GREEDY))
+        .unwrap();
     for (name, backend) in backends(&decoder) {
         for at in [1, 31, 32, 33, 50] {
             let rest = cut(&decoder, &whole.carried, at..90);
@@ -171,7 +175,8 @@ fn goes_on_after_truncation_and_from_pushed_rows() {
             sequence.forward(&tokens[..at], Head::None).unwrap();
             sequence.forward(&reversed[..30], Head::None).unwrap();
             sequence.truncate(at);
-            let batch = sequence.forward(&tokens[at..], Head::Samples(90 - at)).unwrap();
+            let batch =
+                sequence.forward(&tokens[at..], Head::Samples(90 - at, Sampling::GREEDY)).unwrap();
             assert!(batch.carried == rest, "{name}, truncated at {at}");
             assert_eq!(batch.samples, whole.samples[at..], "{name}, truncated at {at}");
 
@@ -179,7 +184,8 @@ fn goes_on_after_truncation_and_from_pushed_rows() {
             sequence.push(&cut(&decoder, &whole.carried, 0..1)).unwrap();
             sequence.push(&cut(&decoder, &whole.carried, 1..at)).unwrap();
             assert_eq!(sequence.len(), at);
-            let batch = sequence.forward(&tokens[at..], Head::Samples(90 - at)).unwrap();
+            let batch =
+                sequence.forward(&tokens[at..], Head::Samples(90 - at, Sampling::GREEDY)).unwrap();
             assert!(batch.carried == rest, "{name}, pushed {at}");
             assert_eq!(batch.samples, whole.samples[at..], "{name}, pushed {at}");
         }
@@ -229,7 +235,7 @@ fn several_sequences_at_once() {
         let tokens = tokens(&mut Rng(seed), 40, shape.vocabulary);
         let mut sequence = backend.clone().sequence(40).unwrap();
         sequence.forward(&tokens[..20], Head::None).unwrap();
-        sequence.forward(&tokens[20..], Head::Samples(20)).unwrap()
+        sequence.forward(&tokens[20..], Head::Samples(20, Sampling::GREEDY)).unwrap()
     };
     let alone: Vec<Batch> = (0..4).map(run).collect();
     let together: Vec<Batch> = std::thread::scope(|scope| {
@@ -249,10 +255,44 @@ fn refuses_what_does_not_fit() {
     };
     refused(sequence.forward(&[0; 4], Head::None));
     refused(sequence.forward(&[100], Head::None));
-    refused(sequence.forward(&[0], Head::Samples(2)));
+    refused(sequence.forward(&[0], Head::Samples(2, Sampling::GREEDY)));
+    for (seed, temperature) in [(1, 0), (0, Sampling::TEMPERATURE_MAX + 1)] {
+        refused(sequence.forward(&[0], Head::Samples(1, Sampling { seed, temperature })));
+    }
     assert!(matches!(sequence.push(&[]), Err(BackendError::Input(_))));
     assert!(matches!(backend.clone().sequence((1 << 16) + 1).err(), Some(BackendError::Input(_))));
     let mut broken = (*decoder).clone();
     broken.hidden += 32;
     assert!(matches!(Cpu::new(Arc::new(broken), None), Err(BackendError::Model(_))));
+}
+
+/// In batches of any size, with every instruction set: what the reference draws from its own logits.
+#[test]
+fn tokens_are_drawn_as_the_reference_draws_them() {
+    let shape = Shape { context: 300, vocabulary: 1000, ..Shape::default() };
+    let decoder = random(&shape, 31);
+    let rng = &mut Rng(31);
+    let n = BATCH + 20;
+    let tokens = tokens(rng, n, shape.vocabulary);
+    let reference = Arc::new(Reference::new(decoder.clone()).unwrap());
+    let whole = reference.clone().sequence(n).unwrap().forward(&tokens, Head::Logits(n)).unwrap();
+    let rows = || whole.logits.chunks(shape.vocabulary).zip(0..);
+    for temperature in [1 << 16, Sampling::TEMPERATURE_MAX] {
+        let sampling = Sampling { seed: rng.next(), temperature };
+        let expected: Vec<_> = rows().map(|(row, t)| sample::forward(sampling, t, row)).collect();
+        // Random weights give large logits.
+        assert!(temperature == 1 << 16 || expected != whole.samples);
+        for (name, backend) in backends(&decoder) {
+            for size in [7, 64, n] {
+                let mut sequence = backend.clone().sequence(n).unwrap();
+                for start in (0..n).step_by(size) {
+                    let end = n.min(start + size);
+                    let heads = (end - start).div_ceil(2);
+                    let head = Head::Samples(heads, sampling);
+                    let batch = sequence.forward(&tokens[start..end], head).unwrap();
+                    assert_eq!(batch.samples, expected[end - heads..end], "{name}, {sampling:?}");
+                }
+            }
+        }
+    }
 }

@@ -5,8 +5,8 @@ mod common;
 
 use common::{EXTREMES, LENGTHS, Rng};
 use refute_kernels::{
-    Format, Heads, MAX_INIT, embed, linear, max, mix, probs, quantize, rms_norm, rope, sample,
-    scores, sum, swiglu,
+    Format, Heads, MAX_INIT, Sampling, embed, linear, max, mix, probs, quantize, rms_norm, rope,
+    sample, scores, sum, swiglu,
 };
 
 /// Rows of `n` that are all one extreme, and random ones.
@@ -352,16 +352,21 @@ fn swiglu_is_each_element() {
 #[test]
 fn sample_is_its_fold_and_ties_go_to_the_lowest() {
     let mut rng = Rng(20);
-    for n in LENGTHS {
+    let drawn = Sampling { seed: 9 << 40 | 5, temperature: 0xcafe };
+    let all = LENGTHS.into_iter().flat_map(|n| [Sampling::GREEDY, drawn].map(|s| (n, s)));
+    for (n, sampling) in all {
         for mut logits in rows(&mut rng, n) {
             logits[n / 2] = logits[n - 1];
             let units: Vec<_> = logits.chunks(sample::UNIT).enumerate().collect();
             let acc = fold(MAX_INIT, &units, 1, |acc, unit| {
                 let (u, logits) = unit[0];
-                sample::unit(acc, (u * sample::UNIT) as u32, logits)
+                sample::unit(sampling, 7, acc, (u * sample::UNIT) as u32, logits)
             });
-            let token = sample::forward(&logits);
+            let token = sample::forward(sampling, 7, &logits);
             assert_eq!(token, sample::finalize(acc));
+            if sampling != Sampling::GREEDY {
+                continue;
+            }
             let largest = logits.iter().max().expect("not empty");
             assert_eq!(logits.iter().position(|x| x == largest), Some(token as usize));
         }

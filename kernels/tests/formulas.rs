@@ -6,9 +6,7 @@ mod common;
 use common::{EXTREMES, Rng};
 use refute_kernels::format::row_bound;
 use refute_kernels::fx::exp2;
-use refute_kernels::{
-    Format, embed, linear, mix, probs, quantize, rms_norm, rope, sample, scores, swiglu,
-};
+use refute_kernels::{Format, embed, linear, mix, probs, quantize, rms_norm, rope, scores, swiglu};
 
 fn round(x: i128, s: u32) -> i128 {
     if s == 0 { x } else { (x + (1 << (s - 1))).div_euclid(1 << s) }
@@ -302,16 +300,4 @@ fn swiglu_by_division() {
         let y = sat(round(i128::from(g) * sigma * i128::from(up), 43));
         assert_eq!(swiglu::swiglu(g, up), y, "{g} {up}");
     }
-}
-
-#[test]
-fn sample_keys_are_ordered_by_logit_then_index() {
-    let key = |i: u32, logit: i32| sample::unit(i128::MIN, i, &[logit]);
-    for (i, logit) in [(0, 0), (7, -1), (49_151, i32::MIN), (u32::MAX, i32::MAX)] {
-        let expected = i128::from(logit) * (1 << 32) + i128::from(u32::MAX - i);
-        assert_eq!(key(i, logit), expected);
-        assert_eq!(sample::finalize(expected), i);
-    }
-    assert_eq!(sample::forward(&[i32::MIN; 3]), 0);
-    assert_eq!(sample::forward(&[-5, 3, 3, -5]), 1);
 }

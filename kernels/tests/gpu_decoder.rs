@@ -4,11 +4,11 @@
 mod common;
 
 use common::decoder::{Shape, random};
-use refute_kernels::Format;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows};
 use refute_kernels::decoder::Decoder;
 use refute_kernels::gpu::{Adapter, Device, Edit, Gpu, Kernel};
 use refute_kernels::reference::Reference;
+use refute_kernels::{Format, Sampling, sample};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
@@ -106,6 +106,30 @@ fn decoders_of_many_shapes_give_the_same_bits() {
 
 #[test]
 #[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn tokens_are_drawn_as_the_reference_draws_them() {
+    let shape = Shape { context: 200, vocabulary: 1000, ..Shape::default() };
+    let decoder = random(&shape, 31);
+    let tokens = tokens(150, shape.vocabulary);
+    let whole = run(reference(&decoder), &tokens, &[150]);
+    let gpu = gpu(&decoder, None);
+    for temperature in [1 << 16, Sampling::TEMPERATURE_MAX] {
+        let sampling = Sampling { seed: 0xfeed << 40 | 7, temperature };
+        let rows = whole.logits.chunks(shape.vocabulary).zip(0..);
+        let expected: Vec<_> = rows.map(|(row, t)| sample::forward(sampling, t, row)).collect();
+        // Random weights give large logits.
+        assert!(temperature == 1 << 16 || expected != whole.samples);
+        let mut sequence = gpu.clone().sequence(150).unwrap();
+        for range in [0..1, 1..4, 4..150] {
+            let heads = range.len().div_ceil(2);
+            let head = Head::Samples(heads, sampling);
+            let batch = sequence.forward(&tokens[range.clone()], head).unwrap();
+            assert_eq!(batch.samples, expected[range.end - heads..range.end], "{sampling:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
 fn contexts_longer_than_a_tile_give_the_same_bits() {
     twins(&Shape { context: 700, layers: 2, ..Shape::default() }, 10, 530);
 }
@@ -150,13 +174,13 @@ fn a_sequence_can_be_cut_and_continued() {
     let batch = sequence.forward(&tokens[..30], Head::None).unwrap();
     assert!(batch.carried == rows(0..30) && batch.samples.is_empty() && batch.logits.is_empty());
     // Other tokens, forgotten again.
-    sequence.forward(&[1, 2, 3], Head::Samples(3)).unwrap();
+    sequence.forward(&[1, 2, 3], Head::Samples(3, Sampling::GREEDY)).unwrap();
     sequence.truncate(20);
     assert_eq!(sequence.len(), 20);
     // Rows that were computed elsewhere, then the rest, with a head at the end only.
     sequence.push(&rows(20..250)).unwrap();
     assert_eq!(sequence.len(), 250);
-    let batch = sequence.forward(&tokens[250..], Head::Samples(3)).unwrap();
+    let batch = sequence.forward(&tokens[250..], Head::Samples(3, Sampling::GREEDY)).unwrap();
     assert!(batch.carried == rows(250..290));
     assert_eq!(batch.samples, whole.samples[287..]);
     assert!(batch.logits.is_empty());
@@ -179,7 +203,7 @@ fn wrong_inputs_are_refused_as_the_reference_does() {
             backend.sequence(65).err(),
             sequence.forward(&[1; 9], Head::None).err(),
             sequence.forward(&[100], Head::None).err(),
-            sequence.forward(&[1], Head::Samples(2)).err(),
+            sequence.forward(&[1], Head::Samples(2, Sampling::GREEDY)).err(),
             sequence.push(&empty).err(),
             sequence.push(&vec![wide; 6]).err(),
         ]
@@ -234,7 +258,7 @@ fn a_device_that_is_lost_under_way_is_an_error() {
     std::thread::spawn(move || {
         let mut sequence = backend.sequence(600).unwrap();
         let error = loop {
-            match sequence.forward(&[1; 50], Head::Samples(1)) {
+            match sequence.forward(&[1; 50], Head::Samples(1, Sampling::GREEDY)) {
                 Ok(_) => sequence.truncate(0),
                 Err(error) => break error,
             }

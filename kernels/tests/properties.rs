@@ -4,8 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use refute_kernels::format::{row_bound, scale_f16};
 use refute_kernels::{
-    Format, Heads, MAX_INIT, embed, linear, max, mix, probs, quantize, rms_norm, rope, sample,
-    scores, sum, swiglu,
+    Format, Heads, MAX_INIT, Sampling, embed, linear, max, mix, probs, quantize, rms_norm, rope,
+    sample, scores, sum, swiglu,
 };
 
 fn format() -> impl Strategy<Value = Format> {
@@ -33,7 +33,8 @@ proptest! {
         let _ = mix::unit(acc, p, v, a);
         let _ = mix::finalize(acc, c);
         let _ = swiglu::swiglu(x, w);
-        let _ = sample::unit(acc, c, &[x, w]);
+        let sampling = Sampling { seed: acc as u64, temperature: eps };
+        let _ = sample::unit(sampling, n, acc, c, &[x, w]);
         let _ = sample::finalize(acc);
     }
 
@@ -140,11 +141,11 @@ proptest! {
 
     #[test]
     fn sampling_finds_the_first_maximum(logits in vec(-3i32..3, 1..1000)) {
-        let token = sample::forward(&logits) as usize;
+        let token = sample::forward(Sampling::GREEDY, 0, &logits) as usize;
         prop_assert!(logits[..token].iter().all(|x| *x < logits[token]));
         prop_assert!(logits[token..].iter().all(|x| *x <= logits[token]));
         let acc = (0u32..).zip(&logits).collect::<Vec<_>>().into_iter().rev();
-        let acc = acc.fold(MAX_INIT, |acc, (i, x)| sample::unit(acc, i, &[*x]));
+        let acc = acc.fold(MAX_INIT, |acc, (i, x)| sample::unit(Sampling::GREEDY, 0, acc, i, &[*x]));
         prop_assert_eq!(sample::finalize(acc) as usize, token);
     }
 

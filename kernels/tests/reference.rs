@@ -3,10 +3,10 @@
 mod common;
 
 use common::decoder::{Shape, random};
-use refute_kernels::Format;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows};
 use refute_kernels::decoder::Decoder;
 use refute_kernels::reference::Reference;
+use refute_kernels::{Format, Sampling};
 use std::sync::Arc;
 
 const TOKENS: [u32; 7] = [3, 99, 0, 17, 17, 42, 5];
@@ -53,9 +53,9 @@ fn heads_only_add_samples_and_logits() {
         assert_eq!(logits.carried, all.carried);
         assert_eq!(logits.samples, all.samples[7 - n..]);
         assert_eq!(logits.logits, all.logits[(7 - n) * 100..]);
-        assert_eq!(run(Head::Samples(n)), Batch { logits: vec![], ..logits });
+        assert_eq!(run(Head::Samples(n, Sampling::GREEDY)), Batch { logits: vec![], ..logits });
     }
-    assert_eq!(run(Head::None), run(Head::Samples(0)));
+    assert_eq!(run(Head::None), run(Head::Samples(0, Sampling::GREEDY)));
 }
 
 #[test]
@@ -63,23 +63,33 @@ fn goes_on_from_pushed_rows_and_after_truncation() {
     let backend = reference(random(&Shape::default(), 3));
     let mut sequence = backend.clone().sequence(64).unwrap();
     let first = sequence.forward(&TOKENS[..4], Head::None).unwrap();
-    let rest = sequence.forward(&TOKENS[4..], Head::Samples(2)).unwrap();
+    let rest = sequence.forward(&TOKENS[4..], Head::Samples(2, Sampling::GREEDY)).unwrap();
     sequence.truncate(4);
     assert_eq!(sequence.len(), 4);
-    assert_eq!(sequence.forward(&TOKENS[4..], Head::Samples(2)).unwrap(), rest);
+    assert_eq!(sequence.forward(&TOKENS[4..], Head::Samples(2, Sampling::GREEDY)).unwrap(), rest);
     let mut other = backend.clone().sequence(64).unwrap();
     other.push(&first.carried).unwrap();
-    assert_eq!(other.forward(&TOKENS[4..], Head::Samples(2)).unwrap(), rest);
+    assert_eq!(other.forward(&TOKENS[4..], Head::Samples(2, Sampling::GREEDY)).unwrap(), rest);
 }
 
 #[test]
 fn counts_saturated_values() {
     let shape = Shape { scale: 18, ..Shape::default() };
     let backend = reference(random(&shape, 4));
-    let batch = backend.clone().sequence(8).unwrap().forward(&TOKENS, Head::Samples(1)).unwrap();
+    let batch = backend
+        .clone()
+        .sequence(8)
+        .unwrap()
+        .forward(&TOKENS, Head::Samples(1, Sampling::GREEDY))
+        .unwrap();
     assert!(batch.saturations > 0);
     let backend = reference(random(&Shape::default(), 4));
-    let batch = backend.clone().sequence(8).unwrap().forward(&TOKENS, Head::Samples(1)).unwrap();
+    let batch = backend
+        .clone()
+        .sequence(8)
+        .unwrap()
+        .forward(&TOKENS, Head::Samples(1, Sampling::GREEDY))
+        .unwrap();
     assert_eq!(batch.saturations, 0);
 }
 
@@ -92,7 +102,10 @@ fn refuses_what_does_not_fit() {
     let mut sequence = backend.clone().sequence(3).unwrap();
     assert!(is_input(sequence.forward(&TOKENS[..4], Head::None)), "no room");
     assert!(is_input(sequence.forward(&[100], Head::None)), "no such token");
-    assert!(is_input(sequence.forward(&[1, 2], Head::Samples(3))), "more heads than tokens");
+    assert!(
+        is_input(sequence.forward(&[1, 2], Head::Samples(3, Sampling::GREEDY))),
+        "more heads than tokens"
+    );
     let good = sequence.forward(&TOKENS[..2], Head::None).unwrap().carried;
     sequence.truncate(0);
     let mut refused = |change: &dyn Fn(&mut Vec<Rows>)| {

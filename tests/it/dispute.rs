@@ -6,7 +6,8 @@ use refute_engine::fault::{Fault, FaultError, FaultSpec};
 use refute_engine::model::Model;
 use refute_engine::program::Op;
 use refute_engine::subject::Player;
-use refute_engine::trace::Run;
+use refute_engine::trace::{Ask, Run};
+use refute_kernels::Sampling;
 use refute_tests::arena::{Arena, Parameters, Verdict};
 use refute_tests::tiny::{Random, Shape};
 use std::collections::BTreeMap;
@@ -23,8 +24,20 @@ fn generate(model: &Arc<Model>, prompt: &[u32], fault: Option<&FaultSpec>) -> Ru
     Run::generate(model, prompt, OUTPUT, fault, &mut |_, _| true).expect("a run")
 }
 
+/// The same with tokens that are drawn.
+fn draw(model: &Arc<Model>, prompt: &[u32], sampling: Sampling, fault: Option<&FaultSpec>) -> Run {
+    let ask = Ask { prompt, sampling };
+    Run::generate(model, ask, OUTPUT, fault, &mut |_, _| true).expect("a run")
+}
+
 fn replay(run: &Run, fault: Option<Fault>) -> Player {
-    let own = Run::replay(run.model(), run.prompt(), run.output(), fault, &mut |_, _| true);
+    replay_of(run, run.sampling(), fault)
+}
+
+/// A run over another run's tokens.
+fn replay_of(run: &Run, sampling: Sampling, fault: Option<Fault>) -> Player {
+    let ask = Ask { sampling, ..run.ask() };
+    let own = Run::replay(run.model(), ask, run.output(), fault, &mut |_, _| true);
     Player::new(own.expect("a re-run"))
 }
 
@@ -173,6 +186,84 @@ fn a_token_lie_is_convicted_at_the_sample() {
         assert_eq!((verdict.winner, verdict.by_step), (Party::Challenger, true));
         assert_eq!(verdict.last.block.0, 4 + index);
         assert_eq!(verdict.last.step.0, model.program.sample);
+    }
+}
+
+/// A seed of which both halves count, and a temperature at which the tiny models' tokens vary.
+const DRAWN: Sampling = Sampling { seed: 0x0000_0007_0000_0003, temperature: 12 << 16 };
+
+/// Another token than the drawn one is convicted where it was drawn.
+#[test]
+fn a_drawn_token_lie_is_convicted_at_the_sample() {
+    let model = Shape::default().model();
+    let prompt = prompt(5);
+    let mut arena = Arena::new(Parameters::default());
+    arena.register(&model);
+    assert_ne!(
+        draw(&model, &prompt, DRAWN, None).output(),
+        generate(&model, &prompt, None).output()
+    );
+    for index in 0..OUTPUT {
+        let faulty = draw(&model, &prompt, DRAWN, Some(&FaultSpec::Token { index }));
+        let verdict = convict(&arena, faulty);
+        assert_eq!((verdict.winner, verdict.by_step), (Party::Challenger, true));
+        assert_eq!(verdict.last.block.0, 4 + index);
+        assert_eq!(verdict.last.step.0, model.program.sample);
+    }
+}
+
+/// So is a logit that makes another token win.
+#[test]
+fn a_false_logit_under_a_drawn_token_is_convicted() {
+    let model = Shape::default().model();
+    let prompt = prompt(5);
+    let mut arena = Arena::new(Parameters::default());
+    arena.register(&model);
+    let honest = draw(&model, &prompt, DRAWN, None);
+    for (block, element) in [(4, 0), (5, 77), (7, 319)] {
+        let spec: FaultSpec = format!("{block}:output:{element}").parse().unwrap();
+        let faulty = draw(&model, &prompt, DRAWN, Some(&spec));
+        assert_ne!(faulty.output(), honest.output(), "{spec}");
+        let verdict = convict(&arena, faulty);
+        let s = &verdict.last;
+        assert_eq!((verdict.winner, verdict.by_step), (Party::Challenger, true), "{spec}");
+        assert_eq!((s.block.0, s.element.0), (block, element));
+        assert_eq!(model.program.steps[s.step.0 as usize].name, "output");
+    }
+}
+
+/// Seed and temperature are the request's: who draws with others, or greedily, is convicted, and a challenger that does so
+/// loses.
+#[test]
+fn only_the_requests_seed_and_temperature_count() {
+    let model = Shape::default().model();
+    let prompt = prompt(5);
+    let mut arena = Arena::new(Parameters::default());
+    arena.register(&model);
+    let honest = draw(&model, &prompt, DRAWN, None);
+    for other in [
+        Sampling::GREEDY,
+        Sampling { seed: DRAWN.seed ^ 1, ..DRAWN },
+        Sampling { seed: DRAWN.seed ^ 1 << 63, ..DRAWN },
+        Sampling { temperature: 1 << 12, ..DRAWN },
+    ] {
+        let liar = draw(&model, &prompt, other, None);
+        assert_ne!(liar.output(), honest.output(), "{other:?}");
+        let mut lies = arena.clone();
+        let claim = lies.claim_of(&liar, DRAWN);
+        let dispute = lies.challenge(claim);
+        let challenger = replay_of(&liar, DRAWN, None);
+        let verdict = lies.play(dispute, &Player::new(liar), &challenger, Party::Challenger);
+        assert_eq!((verdict.winner, verdict.by_step), (Party::Challenger, true), "{other:?}");
+        assert_eq!(verdict.last.step.0, model.program.sample);
+
+        let mut arena = arena.clone();
+        let claim = arena.claim(&honest);
+        let dispute = arena.challenge(claim);
+        let challenger = replay_of(&honest, other, None);
+        let defender = Player::new(honest.clone());
+        let verdict = arena.play(dispute, &defender, &challenger, Party::Defender);
+        assert_eq!((verdict.winner, verdict.by_step), (Party::Defender, true), "{other:?}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The contracts on the embedded EVM, and disputes played to the end between two runs.
 
-use alloy::primitives::{Address, B256, Bytes, U256, address};
+use alloy::primitives::{Address, B256, Bytes, U256, address, hex};
 use alloy::sol_types::{SolCall, SolEventInterface, SolValue};
 use refute_bisection::history::History;
 use refute_bisection::rules::Rules;
@@ -13,6 +13,7 @@ use refute_engine::player::{self, Next};
 use refute_engine::provider::packed;
 use refute_engine::subject::{Player, Subject};
 use refute_engine::trace::Run;
+use refute_kernels::Sampling;
 use std::sync::Arc;
 
 /// Who deploys.
@@ -157,11 +158,22 @@ impl Arena {
         assert_eq!(id, model.id, "the registry and the engine agree on the id");
     }
 
-    /// Requests `run`'s prompt, accepts, and claims what the run yields. Gives the claim's id.
+    /// Requests `run`'s prompt with its sampling, accepts, and claims what the run yields. Gives the claim's id.
     ///
     /// # Panics
     /// If the settlement refuses.
     pub fn claim(&mut self, run: &Run) -> B256 {
+        self.claim_of(run, run.sampling())
+    }
+
+    /// The same, of a request with this sampling, which then all claims of this arena are on.
+    ///
+    /// # Panics
+    /// If the settlement refuses.
+    pub fn claim_of(&mut self, run: &Run, sampling: Sampling) -> B256 {
+        if sampling != Sampling::GREEDY {
+            self.draw(sampling);
+        }
         self.nonce += 1;
         let request = Settlement::requestCall {
             modelId: run.model().id,
@@ -180,6 +192,17 @@ impl Arena {
             traceRoot: run.trace_root().into(),
         };
         self.settle(PROVIDER, &claim, U256::ZERO)
+    }
+
+    /// Stands between the game and the settlement, whose requests are greedy: says that they have this sampling.
+    ///
+    /// # Panics
+    /// If it is called twice.
+    fn draw(&mut self, sampling: Sampling) {
+        let inner = address!("00000000000000000000000000000000000d0005");
+        assert!(self.evm.code(inner).is_empty(), "one sampling an arena");
+        self.evm.set_code(inner, self.evm.code(self.settlement));
+        self.evm.set_code(self.settlement, interposer(inner, sampling));
     }
 
     /// Opens a dispute.
@@ -265,6 +288,20 @@ impl Arena {
         }
         None
     }
+}
+
+/// Code that delegates every call to `inner`, and puts a sampling into what `subjectOf` returns.
+fn interposer(inner: Address, Sampling { seed, temperature }: Sampling) -> Bytes {
+    // calldatacopy(0, 0, calldatasize); delegatecall(gas, inner, 0, calldatasize, 0, 0)
+    let delegate = [&hex!("365f5f375f5f365f73")[..], inner.as_slice(), &hex!("5af4")].concat();
+    // returndatacopy(0, 0, returndatasize); if it failed, revert(0, returndatasize)
+    let copy = hex!("3d5f5f3e6029573d5ffd5b");
+    // if calldataload(0) >> 224 == selector: mstore(0xc0, seed), mstore(0xe0, temperature)
+    let select = [&hex!("5f3560e01c63")[..], &Game::subjectOfCall::SELECTOR].concat();
+    let seed = [&hex!("1415604d5767")[..], &seed.to_be_bytes(), &hex!("60c052")].concat();
+    let temperature = [&hex!("63")[..], &temperature.to_be_bytes(), &hex!("60e052")].concat();
+    // return(0, returndatasize)
+    [&delegate[..], &copy, &select, &seed, &temperature, &hex!("5b3d5ff3")].concat().into()
 }
 
 /// What a run says when it is claimed.

@@ -268,7 +268,7 @@ fn step(args: &Step, json: bool) -> anyhow::Result<()> {
     let model = Arc::new(load(&args.model)?);
     anyhow::ensure!(model.id == request.model_id, "the claim is on model {}", request.model_id);
     Options { backend: Choice::Cpu, ..Options::default() }.attach(&model)?;
-    let run = Trace::replay(&model, &request.prompt, &claim.output, None, &mut |_, _| true)?;
+    let run = Trace::replay(&model, request.ask(), &claim.output, None, &mut |_, _| true)?;
     let own = Player::new(run);
     let subject = agent::subject(&claim, &own)?;
     let history = agent::history(&store, args.dispute, &subject, agent::rules(&store)?)?;

@@ -11,7 +11,7 @@ use refute_engine::cost::{Cost, Gauge};
 use refute_engine::model::Model;
 use refute_engine::store::{Verdict, VerdictKind};
 use refute_engine::subject::Player;
-use refute_engine::trace::{Run, RunError};
+use refute_engine::trace::{Ask, Run, RunError};
 use refute_engine::worker::Worker;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -83,9 +83,9 @@ impl Watchtower {
 
     /// The own run over a claim's tokens; a check ends at the first that the model doesn't yield.
     async fn rerun(&self, facts: &Facts, how: Replay) -> Result<Computed, AgentError> {
-        let (model, prompt) = (Arc::clone(self.model(facts)?), facts.request.prompt.clone());
+        let (model, request) = (Arc::clone(self.model(facts)?), facts.request.clone());
         let output = facts.claim.output.clone();
-        let work = move |stop: Arc<AtomicBool>| replay(&model, &prompt, &output, how, &stop);
+        let work = move |stop: Arc<AtomicBool>| replay(&model, request.ask(), &output, how, &stop);
         self.agent.compute(facts.claim.claim_id, work).await
     }
 
@@ -297,14 +297,14 @@ fn judge(facts: &Facts, own: &Player) -> (VerdictKind, String) {
 
 fn replay(
     model: &Arc<Model>,
-    prompt: &[u32],
+    ask: Ask<'_>,
     output: &[u32],
     how: Replay,
     stop: &AtomicBool,
 ) -> Result<Player, RunError> {
     let mut go_on = |_, _| !stop.load(Ordering::Relaxed);
     Ok(Player::new(match how {
-        Replay::UntilDifference => Run::check(model, prompt, output, &mut go_on)?,
-        Replay::Whole => Run::replay(model, prompt, output, None, &mut go_on)?,
+        Replay::UntilDifference => Run::check(model, ask, output, &mut go_on)?,
+        Replay::Whole => Run::replay(model, ask, output, None, &mut go_on)?,
     }))
 }

@@ -4,11 +4,15 @@ pragma solidity 0.8.37;
 import {Statement} from "../interfaces/IStepVerifier.sol";
 import {Word0} from "./Descriptor.sol";
 import {LittleEndian} from "./LittleEndian.sol";
+import {Noise} from "./Noise.sol";
 import {Openings, Reader} from "./Openings.sol";
 import {Shapes} from "./Shapes.sol";
 
 /// Max, Sum and Sample: one number out of many.
 library Reductions {
+    /// log2(e) with 20 fractional bits.
+    int256 private constant LOG2_E = 1512775;
+
     /// The maximum of unit `u` of head `h`.
     function max(Reader memory r, Statement calldata s, uint256 h, uint256 u, int256 acc)
         internal
@@ -40,8 +44,8 @@ library Reductions {
         return acc;
     }
 
-    /// The greatest key of unit `u`: the logit, and below it the complement of its index, so that
-    /// the lowest wins a tie.
+    /// The greatest key of unit `u`: the logit in base 2 plus the request's noise, and below it the
+    /// complement of its index, so that the lowest wins a tie.
     function sample(Reader memory r, Statement calldata s, uint256 u, int256 acc)
         internal
         pure
@@ -50,9 +54,13 @@ library Reductions {
         Word0 d = Word0.wrap(s.d0);
         (uint256 from, uint256 count) = Shapes.unitOf(d.k(), Shapes.SAMPLE_UNIT, u);
         uint256 x = Openings.read(r, s, Openings.step(s, d.in0(), 4 * d.k()), 4 * from, 4 * count);
+        int256 temperature = int256(uint256(s.temperature));
+        uint256 words = temperature == 0 ? 0 : Noise.words(s.seed, s.blockIndex, from);
         unchecked {
             for (uint256 i = 0; i < count; ++i) {
-                int256 key = (LittleEndian.i32At(x, i) << 32) | int256(0xffffffff - (from + i));
+                int256 score = LittleEndian.i32At(x, i) * LOG2_E;
+                if (temperature != 0) score += temperature * Noise.ofId(words, i);
+                int256 key = (score << 32) | int256(0xffffffff - (from + i));
                 if (key > acc) acc = key;
             }
         }

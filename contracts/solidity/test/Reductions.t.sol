@@ -30,7 +30,7 @@ contract ReductionsTest is WorldTest {
         for (uint256 j = from; j < from + size; ++j) {
             int256 x =
                 op == 8 ? int256(Naive.u(w.tensors[IN0], 2 * j, 2)) : Naive.i32(w.tensors[IN0], j);
-            if (op == 12) x = Naive.key(x, j);
+            if (op == 12) x = Naive.key(w.s.seed, w.s.temperature, w.s.blockIndex, x, j);
             if (op == 8) acc += x;
             else if (x > acc) acc = x;
         }
@@ -85,6 +85,51 @@ contract ReductionsTest is WorldTest {
         seed = uint256(keccak256(abi.encode(seed))) >> 8;
         k = bound(k, 1, 1000);
         decideAll(build(12, k, 3, seed), 12, 0, k, 256);
+    }
+
+    /// At any temperature, also one that no request can have.
+    /// forge-config: default.fuzz.runs = 32
+    function testFuzz_sample_drawn(uint64 seed, uint32 temperature, uint256 t, uint256 k)
+        external
+        view
+    {
+        (t, k) = (bound(t, 0, 65_535), bound(k, 1, 600));
+        World memory w = build(12, k, t, seed);
+        // Near each other, so that the noise decides.
+        for (uint256 i = 0; i < 4 * k; ++i) {
+            if (i % 4 > 1) w.tensors[IN0][i] = 0;
+        }
+        seal(w);
+        (w.s.seed, w.s.temperature) = (seed, temperature);
+        decideAll(w, 12, 0, k, 256);
+    }
+
+    /// Nothing reads the seed of a greedy request.
+    function test_sample_greedy_anySeed() external view {
+        World memory w = build(12, 300, 3, 7);
+        decideAll(w, 12, 0, 300, 256);
+        int256 token = w.s.claimed;
+        w.s.seed = 99;
+        decide(w, token);
+    }
+
+    /// A claim of what another seed, temperature or position gives is refused.
+    function test_sample_everyParameterCounts() external view {
+        World memory w = build(12, 100, 9, 7);
+        w.tensors[IN0] = new bytes(400);
+        seal(w);
+        (w.s.seed, w.s.temperature) = (5, 1 << 16);
+        openStepRange(w, IN0, 0, 400);
+        int256 acc = folded(w, 12, 0, 100, -(2 ** 127));
+        w.s.claimed = int256(2 ** 32 - 1) - int256(uint256(acc) % 2 ** 32);
+        assertTrue(verdict(w), "the drawn token");
+        w.s.seed = 5 + (1 << 32);
+        assertTrue(!verdict(w), "another upper half of the seed");
+        w.s.seed = 7;
+        assertTrue(!verdict(w), "another lower half of the seed");
+        (w.s.seed, w.s.temperature) = (5, 0);
+        assertTrue(!verdict(w), "greedy");
+        assertTrue(w.s.claimed != 0, "a token that greed doesn't give");
     }
 
     function test_sample_tie_lowestIndexWins() external view {

@@ -157,7 +157,9 @@ contract VerifierGasTest is WorldTest {
         (w.s.unit, w.s.element) = (5, 0);
         delete w.openings;
         openStep(w, 2, 5);
-        measure(w, "sample");
+        measure(w, "sample, greedy");
+        (w.s.seed, w.s.temperature) = (1, 1 << 16);
+        measure(w, "sample, drawn");
         w.s.d0 = word0(7, 0, [uint256(2), 3, NONE], [0, 0, uint256(16), 0], NO_LEAF, NO_LEAF);
         w.s.mode = WHOLE;
         w.tensors[3] = randomBytes(3, 64);

@@ -2,13 +2,15 @@
 #![allow(clippy::float_arithmetic, reason = "rates and likelihoods are reports")]
 
 use super::Execution;
+use super::drawing::{self, Drawing, Drawn};
 use anyhow::Context;
 use clap::{ArgGroup, Args};
 use refute_engine::eval;
 use refute_engine::model::Model;
 use refute_engine::request::{self, PromptText};
-use refute_engine::trace::Run as Trace;
+use refute_engine::trace::{Ask, Run as Trace};
 use refute_engine::ui::{self, Style, Unit};
+use refute_kernels::reference::Sampling;
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,6 +53,8 @@ pub(super) struct Run {
     /// Longest answer, tokens
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     max_tokens: u32,
+    #[command(flatten)]
+    drawing: Drawing,
 }
 
 /// What `run --json` prints.
@@ -58,6 +62,8 @@ pub(super) struct Run {
 struct RunReport<'a> {
     model_id: String,
     prompt_tokens: &'a [u32],
+    #[serde(flatten)]
+    drawn: Drawn,
     tokens: &'a [u32],
     text: String,
     trace_root: String,
@@ -89,13 +95,15 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         }
         true
     };
-    let run = Trace::generate(&model, &prompt, args.max_tokens, None, &mut on_block);
+    let ask = Ask { prompt: &prompt, sampling: args.drawing.sampling(Sampling::GREEDY) };
+    let run = Trace::generate(&model, ask, args.max_tokens, None, &mut on_block);
     bar.finish_and_clear();
     let run = run?;
     let timing = run.timing;
     let report = RunReport {
         model_id: model.id.to_string(),
         prompt_tokens: &prompt,
+        drawn: ask.sampling.into(),
         tokens: run.output(),
         text: request::answer_text(&model, run.output())?,
         trace_root: alloy::hex::encode_prefixed(run.trace_root()),
@@ -116,9 +124,10 @@ pub(super) fn run(args: &Run, json: bool) -> anyhow::Result<()> {
         ui::paint(
             Style::Dim,
             &format!(
-                "{} + {} tokens, {:.1} and {:.1} tokens/s, commitments {:.1} ms, on {}",
+                "{} + {} tokens, {}, {:.1} and {:.1} tokens/s, commitments {:.1} ms, on {}",
                 prompt.len(),
                 run.output().len(),
+                drawing::words(ask.sampling),
                 report.prefill_tokens_per_s,
                 report.decode_tokens_per_s,
                 report.commit_ms,
@@ -160,7 +169,23 @@ pub(super) struct Eval {
 #[serde(untagged)]
 pub(super) enum TokenFile {
     List(Vec<u32>),
-    Object { tokens: Vec<u32>, trace_root: Option<String> },
+    Object(Answer),
+}
+
+/// What is needed of what `run --json` prints.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Answer {
+    pub(super) tokens: Vec<u32>,
+    pub(super) trace_root: Option<String>,
+    #[serde(flatten)]
+    pub(super) drawn: Drawn,
+}
+
+impl Answer {
+    /// Tokens of which nothing else is known.
+    pub(super) fn of(tokens: Vec<u32>) -> Self {
+        Self { tokens, ..Self::default() }
+    }
 }
 
 impl TokenFile {
@@ -169,10 +194,10 @@ impl TokenFile {
             .with_context(|| format!("{} holds no list of token ids", path.display()))
     }
 
-    pub(super) fn into_parts(self) -> (Vec<u32>, Option<String>) {
+    pub(super) fn into_answer(self) -> Answer {
         match self {
-            Self::List(tokens) => (tokens, None),
-            Self::Object { tokens, trace_root } => (tokens, trace_root),
+            Self::List(tokens) => Answer::of(tokens),
+            Self::Object(answer) => answer,
         }
     }
 }
@@ -185,7 +210,7 @@ pub(super) fn eval(args: &Eval, json: bool) -> anyhow::Result<()> {
     let model = args.execution.load()?;
     let tokens = match (&args.text, &args.tokens) {
         (Some(path), _) => request::text_tokens(&model, &read(path)?)?,
-        (None, Some(path)) => TokenFile::read(path)?.into_parts().0,
+        (None, Some(path)) => TokenFile::read(path)?.into_answer().tokens,
         (None, None) => Vec::new(),
     };
     let bar = ui::progress("evaluating", Unit::Positions);

@@ -5,6 +5,7 @@ mod claims;
 mod deploy;
 mod devices;
 mod devnet;
+mod drawing;
 mod execute;
 mod models;
 mod onchain;

@@ -2,14 +2,15 @@
 #![allow(clippy::float_arithmetic, reason = "rates are reports")]
 
 use super::Execution;
-use super::execute::{Prompt, TokenFile, rate, read};
+use super::drawing::{Drawing, Drawn};
+use super::execute::{Answer, Prompt, TokenFile, rate, read};
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
 use refute_engine::cost::{Cost, Gauge};
 use refute_engine::model::Model;
 use refute_engine::request;
-use refute_engine::trace::{Run, RunError};
+use refute_engine::trace::{Ask, Run, RunError};
 use refute_engine::ui::{self, Style, Unit};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -35,8 +36,10 @@ pub(super) struct Arguments {
     /// The trace root that the answer came with
     #[arg(long)]
     trace_root: Option<String>,
+    #[command(flatten)]
+    drawing: Drawing,
     /// Many answers with their prompts: what `run --json` printed, one after the other. The model is loaded once
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_tokens", "output", "trace_root"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_tokens", "output", "trace_root", "temperature", "seed"])]
     claims: Option<PathBuf>,
 }
 
@@ -46,6 +49,8 @@ struct Claim {
     prompt_tokens: Vec<u32>,
     tokens: Vec<u32>,
     trace_root: Option<String>,
+    #[serde(flatten)]
+    drawn: Drawn,
 }
 
 /// What is expected of a check before it is run.
@@ -84,7 +89,7 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
     let mut gauge = Gauge::measure(&model)?;
     let mut reports = Vec::with_capacity(claims.len());
     for claim in claims {
-        let report = check(&model, claim, &mut gauge, json);
+        let report = check(&model, claim, &mut gauge, json)?;
         if let (None, Some(error)) = (&args.claims, &report.error) {
             bail!("{error}");
         }
@@ -122,12 +127,20 @@ fn claims(args: &Arguments, model: &Model) -> anyhow::Result<Vec<Claim>> {
         });
     }
     let prompt_tokens = args.prompt.tokens(model)?;
-    let (tokens, root) = parse_output(model, args.output.as_deref().unwrap_or_default())?;
-    Ok(vec![Claim { prompt_tokens, tokens, trace_root: args.trace_root.clone().or(root) }])
+    let answer = parse_output(model, args.output.as_deref().unwrap_or_default())?;
+    let drawn = args.drawing.sampling(answer.drawn.sampling()?).into();
+    let trace_root = args.trace_root.clone().or(answer.trace_root);
+    Ok(vec![Claim { prompt_tokens, tokens: answer.tokens, trace_root, drawn }])
 }
 
-fn check(model: &Arc<Model>, claim: Claim, gauge: &mut Gauge, json: bool) -> Report {
-    let Claim { prompt_tokens: prompt, tokens: output, trace_root } = claim;
+fn check(
+    model: &Arc<Model>,
+    claim: Claim,
+    gauge: &mut Gauge,
+    json: bool,
+) -> anyhow::Result<Report> {
+    let Claim { prompt_tokens: prompt, tokens: output, trace_root, drawn } = claim;
+    let ask = Ask { prompt: &prompt, sampling: drawn.sampling()? };
     let cost = Cost::of(model, prompt.len(), output.len());
     let cost = Expected {
         multiply_accumulates: cost.multiply_accumulates(),
@@ -139,7 +152,7 @@ fn check(model: &Arc<Model>, claim: Claim, gauge: &mut Gauge, json: bool) -> Rep
     }
     let bar = ui::progress("verifying", Unit::Positions);
     let start = Instant::now();
-    let (run, positions) = replay(model, &prompt, &output, (&bar, cost.cost.positions));
+    let (run, positions) = replay(model, ask, &output, (&bar, cost.cost.positions));
     bar.finish_and_clear();
     let spent = start.elapsed();
     let claimed = trace_root.map(|root| root.to_ascii_lowercase());
@@ -171,19 +184,19 @@ fn check(model: &Arc<Model>, claim: Claim, gauge: &mut Gauge, json: bool) -> Rep
             gauge.learn(&report.cost.cost, spent);
         }
     }
-    report
+    Ok(report)
 }
 
 /// The own run, and how many positions it went through.
 fn replay(
     model: &Arc<Model>,
-    prompt: &[u32],
+    ask: Ask<'_>,
     output: &[u32],
     (bar, total): (&ProgressBar, u64),
 ) -> (Result<Run, RunError>, usize) {
     let mut positions = 0;
     bar.set_length(total);
-    let run = Run::check(model, prompt, output, &mut |done, _| {
+    let run = Run::check(model, ask, output, &mut |done, _| {
         bar.set_position(done.into());
         positions = done as usize;
         true
@@ -222,15 +235,15 @@ fn print_verdict(report: &Report) {
     }
 }
 
-/// The answer's tokens, and its trace root where it is known.
-fn parse_output(model: &Model, output: &str) -> anyhow::Result<(Vec<u32>, Option<String>)> {
+/// The answer's tokens, and what else is known of it.
+fn parse_output(model: &Model, output: &str) -> anyhow::Result<Answer> {
     let path = Path::new(output);
     if path.is_file() {
-        return Ok(TokenFile::read(path)?.into_parts());
+        return Ok(TokenFile::read(path)?.into_answer());
     }
     let ids: Result<Vec<u32>, _> = output.split(',').map(|id| id.trim().parse()).collect();
     match ids {
-        Ok(ids) => Ok((ids, None)),
-        Err(_) => Ok((request::text_tokens(model, output)?, None)),
+        Ok(ids) => Ok(Answer::of(ids)),
+        Err(_) => Ok(Answer::of(request::text_tokens(model, output)?)),
     }
 }

@@ -1,7 +1,9 @@
 //! Requests, claims and disputes as the events tell them.
 
+use crate::trace::Ask;
 use alloy::primitives::{Address, B256, U256};
 use refute_contracts::bindings::{ClaimStatus, RequestStatus};
+use refute_kernels::reference::Sampling;
 use rusqlite::Row;
 
 use super::sql::{address, b256, maybe_address, maybe_b256, maybe_number, maybe_u256};
@@ -39,6 +41,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// What it asks of its model. The settlement's requests say nothing of sampling: they are greedy.
+    pub fn ask(&self) -> Ask<'_> {
+        Ask { prompt: &self.prompt, sampling: Sampling::GREEDY }
+    }
+
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             request_id: b256(row, "request_id")?,

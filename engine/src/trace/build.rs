@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::model::Model;
 use refute_bisection::merkle::Hash;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Sequence};
+use refute_kernels::reference::Sampling;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -24,6 +25,7 @@ pub(super) struct Builder<'a> {
     model: &'a Model,
     pub(super) cache: Cache,
     committer: Committer,
+    sampling: Sampling,
     fault: Option<&'a Fault>,
     pub(super) timing: Timing,
     machine: Option<Machine>,
@@ -36,6 +38,7 @@ pub(super) struct Builder<'a> {
 impl<'a> Builder<'a> {
     pub(super) fn new(
         model: &'a Model,
+        sampling: Sampling,
         fault: Option<&'a Fault>,
         room: usize,
     ) -> Result<Self, RunError> {
@@ -43,6 +46,7 @@ impl<'a> Builder<'a> {
             model,
             cache: Cache::new(model, room),
             committer: Committer::start(model),
+            sampling,
             fault,
             timing: Timing::default(),
             machine: None,
@@ -100,7 +104,8 @@ impl<'a> Builder<'a> {
 
     fn reference_block(&mut self, token: u32, is_output: bool) -> Result<Option<u32>, RunError> {
         let t = self.done;
-        let run = run_block(self.model, &mut self.cache, t, token, is_output, self.fault)?;
+        let (sampling, fault) = (self.sampling, self.fault);
+        let run = run_block(self.model, &mut self.cache, (t, token), is_output, sampling, fault)?;
         let collect = &run.tensors[self.model.program.collect as usize];
         self.committer.root(collect.tree()?.root());
         self.timing.commit += run.hashing;
@@ -117,7 +122,7 @@ impl<'a> Builder<'a> {
     }
 
     fn machine_blocks(&mut self, tokens: &[u32], heads: usize) -> Result<Vec<u32>, RunError> {
-        let head = if heads == 0 { Head::None } else { Head::Samples(heads) };
+        let head = if heads == 0 { Head::None } else { Head::Samples(heads, self.sampling) };
         let batch = loop {
             let Some(machine) = &mut self.machine else { return Ok(Vec::new()) };
             match machine.sequence.forward(tokens, head) {

@@ -6,12 +6,13 @@ use super::cache::{Cache, Layer, RowsRef};
 use super::elementwise::{Quantize, RmsNorm, Rope};
 use super::matmul::{Run, count_to};
 use super::model::{Model, PackedLayer};
+use super::sample::Draw;
 use super::simd::Isa;
 use super::team::Parts;
 use super::workspace::{Rows, Workspace};
 use crate::backend::Batch;
 use crate::decoder::{Decoder, Norm};
-use crate::reference::embed;
+use crate::reference::{Sampling, embed};
 use std::ops::Range;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
@@ -29,6 +30,7 @@ pub(super) struct Part<'a> {
     pub(super) position: usize,
     /// The first row that has a head.
     pub(super) first_head: usize,
+    pub(super) sampling: Sampling,
 }
 
 /// Where a part's results go.
@@ -74,7 +76,8 @@ impl Part<'_> {
             };
             let samples = &mut to.batch.samples[to.heads..][..heads.len()];
             let Steps { mut run, rows, .. } = steps;
-            run.head(&self.model.output, &rows.normal, heads, samples, logits);
+            let draw = Draw { isa: self.isa, sampling: self.sampling, position: self.position };
+            run.head(&self.model.output, &rows.normal, heads, draw, samples, logits);
         }
         to.batch.saturations += saturations.into_inner();
     }

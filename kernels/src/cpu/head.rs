@@ -5,9 +5,10 @@ use super::activations::Activations;
 use super::linear::TILE;
 use super::matmul::{Run, Tile, count_to};
 use super::pack::{PANEL, Packed};
+use super::sample::{Draw, LOWEST, index};
 use super::team::Parts;
 use std::ops::Range;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 impl Run<'_> {
     /// The tokens of rows `rows` of `x`, and their logits if `logits` has room for them.
@@ -16,11 +17,11 @@ impl Run<'_> {
         output: &Packed,
         x: &Activations,
         rows: Range<usize>,
+        draw: Draw,
         samples: &mut [u32],
         logits: &mut [i32],
     ) {
-        // As in Sample: the larger logit, then the lower index.
-        let keys: Vec<AtomicI64> = samples.iter().map(|_| AtomicI64::new(i64::MIN)).collect();
+        let keys: Vec<Mutex<i128>> = samples.iter().map(|_| Mutex::new(LOWEST)).collect();
         let keep = !logits.is_empty();
         let logits = Parts::new(logits);
         let isa = self.isa;
@@ -30,14 +31,14 @@ impl Run<'_> {
             let mut tile = Tile::new(isa, x);
             let mut count = 0;
             for rows in x.by_group(rows) {
-                let mut best = [i64::MIN; TILE];
+                let mut best = [LOWEST; TILE];
                 for panel in panels.clone() {
                     let columns = panel * PANEL..output.rows.min((panel + 1) * PANEL);
                     count += tile.compute(output, panel, rows.clone(), false);
                     for ((values, best), row) in tile.values.iter().zip(&mut best).zip(rows.clone())
                     {
                         let values = &values[..columns.len()];
-                        *best = (*best).max(key(columns.start, values));
+                        *best = draw.panel(row, columns.start, values, *best);
                         if keep {
                             let range = (row - first) * output.rows;
                             // SAFETY: every task has rows or columns of its own.
@@ -49,20 +50,14 @@ impl Run<'_> {
                     }
                 }
                 for (best, row) in best.into_iter().zip(rows) {
-                    keys[row - first].fetch_max(best, Ordering::Relaxed);
+                    let mut key = keys[row - first].lock().unwrap_or_else(PoisonError::into_inner);
+                    *key = (*key).max(best);
                 }
             }
             count_to(saturations, count);
         });
         for (sample, key) in samples.iter_mut().zip(keys) {
-            *sample = !(key.into_inner() as u32);
+            *sample = index(key.into_inner().unwrap_or_else(PoisonError::into_inner));
         }
     }
-}
-
-/// The key of the largest of some logits, the first of which has index `first`.
-fn key(first: usize, logits: &[i32]) -> i64 {
-    let max = logits.iter().fold(i32::MIN, |max, &y| max.max(y));
-    let at = logits.iter().position(|&y| y == max).unwrap_or(0);
-    i64::from(max) << 32 | i64::from(!((first + at) as u32))
 }

@@ -72,6 +72,7 @@ impl Sequence for CpuSequence {
                 tokens: part,
                 position: self.len,
                 first_head: first_head.saturating_sub(start).min(part.len()),
+                sampling: head.sampling(),
             };
             let to = Yield { batch: &mut batch, start, heads: start.saturating_sub(first_head) };
             part.run(&mut workspace, &mut self.cache, to);

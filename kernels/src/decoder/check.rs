@@ -135,6 +135,9 @@ impl Decoder {
         }
         input(head.positions() <= tokens.len(), || {
             format!("{} heads for {} tokens", head.positions(), tokens.len())
+        })?;
+        input(head.sampling().is_valid(), || {
+            format!("no request can ask for {:?}", head.sampling())
         })
     }
 

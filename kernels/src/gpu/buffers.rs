@@ -145,6 +145,8 @@ pub(super) struct Buffers {
     /// (row with a head, vocabulary), (row with a head)
     pub(super) logits: wgpu::Buffer,
     pub(super) samples: wgpu::Buffer,
+    /// (4): how tokens are drawn: seed, low and high word, temperature, 0
+    pub(super) sampling: wgpu::Buffer,
     /// (1)
     pub(super) saturated: wgpu::Buffer,
     /// By slot: (position), quantized heads
@@ -188,6 +190,7 @@ impl Buffers {
             up: plain("up", words.hidden)?,
             logits: read("logits", rows * words.vocabulary)?,
             samples: read("samples", rows)?,
+            sampling: of("sampling", 4, Usage::STORAGE | Usage::COPY_DST)?,
             saturated: of("saturated", 1, carried_usage)?,
             carried: (0..2 * d.layers.len()).map(carried).collect::<Result<_, _>>()?,
             readback: of(

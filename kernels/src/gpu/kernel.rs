@@ -50,6 +50,7 @@ const PROBS: &str = shader!("shared/probs.wgsl");
 const TERMS: &str = shader!("shared/terms.wgsl");
 const QUANTIZE: &str = shader!("shared/quantize.wgsl");
 const QUANTIZE_ROW: &str = shader!("shared/quantize_row.wgsl");
+const NOISE: &str = shader!("shared/noise.wgsl");
 const SATURATED: &str = shader!("shared/saturated.wgsl");
 
 macro_rules! entry {
@@ -111,7 +112,7 @@ impl Kernel {
             Self::Mix => entry!("mix", [BATCH, INT64, HEADS, QUERIES, PROBS, TERMS], 3 => 2),
             Self::MixFinish => row_entry!("mix_finish", 2 => 5),
             Self::SwiGlu => row_entry!("swiglu", 1 => 5),
-            Self::Sample => entry!("sample", [BATCH], 1 => 1),
+            Self::Sample => entry!("sample", [BATCH, INT64, NOISE], 2 => 1),
         }
     }
 }

@@ -4,6 +4,7 @@ use super::kernel::Kernel;
 use super::script::{Dispatch, Rows as BatchRows};
 use super::sequence::{Gpu, GpuSequence};
 use crate::backend::{BackendError, Head, Rows, Sequence as _};
+use crate::reference::Sampling;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,7 +41,7 @@ impl Gpu {
         sequence.push(&vec![empty; 2 * decoder.layers.len()])?;
         // The buffers then hold what a batch leaves in them.
         let tokens: Vec<u32> = (0..rows as u32).map(|i| i % decoder.vocabulary as u32).collect();
-        sequence.forward(&tokens, Head::Samples(rows))?;
+        sequence.forward(&tokens, Head::Samples(rows, Sampling::GREEDY))?;
         let batch = BatchRows { first: first as u32, count: rows as u32, heads_from: 0 };
         let mut times: Vec<KernelTime> = Vec::new();
         for dispatch in &sequence.dispatches {

@@ -225,7 +225,7 @@ impl<'a> Script<'a> {
         self.norm_row(&weights.output_norm, &b.x, true)?;
         self.linear_to(&weights.output, None, &b.logits, true, true)?;
         let vocabulary = self.decoder.vocabulary as u32;
-        let bound = vec![&b.logits, &b.samples];
+        let bound = vec![&b.logits, &b.sampling, &b.samples];
         let row = (4 * u64::from(vocabulary), 0);
         self.push(Kernel::Sample.plain(), &[vocabulary], bound, A_ROW, true)?.cost.row = row;
         Ok(())

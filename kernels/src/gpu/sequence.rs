@@ -8,6 +8,7 @@ use super::self_test;
 use super::weights::{DeviceWeights, Uploader, weight_bytes};
 use crate::backend::{Backend, BackendError, Batch, Head, Rows, Sequence};
 use crate::decoder::Decoder;
+use crate::reference::Sampling;
 use std::sync::Arc;
 
 /// Multiplications after which a submission is cut: a software driver on a small machine does 10^9 in a second.
@@ -131,6 +132,10 @@ impl Sequence for GpuSequence {
     fn forward(&mut self, tokens: &[u32], head: Head) -> Result<Batch, BackendError> {
         self.gpu.decoder.check_tokens(self.plan.positions - self.len, tokens, head)?;
         let heads_from = tokens.len() - head.positions();
+        let Sampling { seed, temperature } = head.sampling();
+        let sampling = [seed as u32, (seed >> 32) as u32, temperature, 0];
+        let queue = &self.gpu.device.queue;
+        queue.write_buffer(&self.buffers.sampling, 0, bytemuck::cast_slice(&sampling));
         let mut batch = Batch::default();
         batch.carried.resize_with(2 * self.gpu.decoder.layers.len(), Rows::default);
         for (i, chunk) in tokens.chunks(self.plan.rows).enumerate() {

@@ -15,7 +15,7 @@ mod special;
 use super::case::Case;
 use super::kernel::{Kernel, Tuning, Variant};
 use crate::Format;
-use crate::reference::quantize;
+use crate::reference::{Sampling, quantize};
 use attention::{Attention, Rope};
 use draw::{Rng, Scales};
 use linear::Linear;
@@ -240,7 +240,11 @@ pub fn random(kernel: Kernel, seed: u64) -> Case {
         }
         Kernel::Sample => {
             let (vocabulary, span) = (rng.up_to(1500) as usize, Span::random(rng, 4, 4));
-            Sample { vocabulary, logits: rng.draw(), peaks: rng.below(4) }.case(rng, span)
+            let temperature = rng.pick(&[0, 1 << 12, 1 << 16, Sampling::TEMPERATURE_MAX]);
+            let sampling = Sampling { seed: rng.next(), temperature };
+            let (near, peaks) = (rng.coin(), rng.below(4));
+            let greedy = Sample::greedy(vocabulary, rng.draw(), peaks);
+            Sample { near, sampling, ..greedy }.case(rng, span)
         }
     };
     if !is_linear(kernel) {

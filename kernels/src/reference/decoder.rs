@@ -80,7 +80,8 @@ impl Sequence for ReferenceSequence {
             let x = self.block(token, i >= first_head);
             if i >= first_head {
                 let logits = self.logits(&x);
-                batch.samples.push(sample::forward(&logits));
+                let position = self.len as u32;
+                batch.samples.push(sample::forward(head.sampling(), position, &logits));
                 if matches!(head, Head::Logits(_)) {
                     batch.logits.extend(logits);
                 }

@@ -507,5 +507,32 @@ fn sample() -> Vec<Value> {
         let logits = rng.fx(n);
         cases.push(make(&format!("vocabulary_{n}"), &logits));
     }
+    cases.extend(drawn(&mut rng));
     cases
+}
+
+/// Sample at a temperature: `sampling` holds what the request says.
+fn drawn(rng: &mut Rng) -> Vec<Value> {
+    let make = |name: &str, t: usize, seed: u64, temperature: u32, logits: &[i32]| {
+        let descriptor = json!({ "k": logits.len(), "n": 1 });
+        let mut value = case("Sample", 12, name, t, descriptor, json!({ "in0": fx(logits) }));
+        value["sampling"] = json!({ "seed": format!("{seed:#018x}"), "temperature": temperature });
+        value
+    };
+    let near: Vec<_> = (0..600).map(|_| rng.below(20_000) as i32).collect();
+    vec![
+        make("drawn_noise_alone", 0, 1, 1 << 16, &[0; 300]),
+        make("drawn_another_position", 65_535, 1, 1 << 16, &[0; 300]),
+        make("drawn_upper_half_of_the_seed", 0, 1 << 32 | 1, 1 << 16, &[0; 300]),
+        make("drawn_all_ones", 65_535, u64::MAX, 16 << 16, &[7; 257]),
+        make("drawn_one_token", 3, 5, 1 << 16, &[i32::MIN]),
+        make("drawn_lowest_temperature", 9, 5, 1, &cycle(&[0, 1], 40)),
+        make("drawn_highest_number", 9, 5, u32::MAX, &EXTREMES),
+        make("drawn_extremes", 9, 6, 1 << 16, &EXTREMES),
+        make("drawn_near", 100, 0x0123_4567_89ab_cdef, 52_429, &near),
+        make("drawn_hot", 100, 0x0123_4567_89ab_cdef, 16 << 16, &near),
+        make("drawn_seed_0", 100, 0, 1 << 16, &near),
+        make("drawn_tie_of_equals", 7, 709_613, 1 << 16, &[0, 0]),
+        make("drawn_tie_of_a_larger_logit", 7, 89_846, 302_555, &[0, 1]),
+    ]
 }

@@ -1,8 +1,8 @@
 //! Evaluates a case from its encoded inputs alone, by `forward` and by the fold's units.
 
 use refute_kernels::{
-    Format, Heads, MAX_INIT, embed, linear, max, mix, probs, quantize, rms_norm, rope, sample,
-    scores, sum, swiglu,
+    Format, Heads, MAX_INIT, Sampling, embed, linear, max, mix, probs, quantize, rms_norm, rope,
+    sample, scores, sum, swiglu,
 };
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -99,8 +99,22 @@ impl Case<'_> {
         )
     }
 
+    fn position(&self) -> u32 {
+        self.0["position"].as_u64().expect("a position") as u32
+    }
+
     fn positions(&self) -> usize {
-        self.0["position"].as_u64().expect("a position") as usize + 1
+        self.position() as usize + 1
+    }
+
+    fn sampling(&self) -> Sampling {
+        let Some(sampling) = self.0.get("sampling") else { return Sampling::GREEDY };
+        // A JSON number has no room for 64 bits in every reader.
+        let seed = sampling["seed"].as_str().and_then(|hex| hex.strip_prefix("0x"));
+        Sampling {
+            seed: u64::from_str_radix(seed.expect("hex"), 16).expect("a seed"),
+            temperature: sampling["temperature"].as_u64().expect("a temperature") as u32,
+        }
     }
 }
 
@@ -268,7 +282,9 @@ fn swiglu(case: &Case<'_>) -> Parts {
 fn sample(case: &Case<'_>) -> Parts {
     let logits = i32s(&case.input("in0"));
     let units = logits.chunks(sample::UNIT).zip((0..).step_by(sample::UNIT));
-    let units = units.map(|(logits, first)| move |acc| sample::unit(acc, first, logits));
-    let token = sample::forward(&logits);
+    let (sampling, t) = (case.sampling(), case.position());
+    let unit = |(logits, first)| move |acc| sample::unit(sampling, t, acc, first, logits);
+    let units = units.map(unit);
+    let token = sample::forward(sampling, t, &logits);
     (token.to_le_bytes().to_vec(), vec![fold(0, MAX_INIT, units)])
 }

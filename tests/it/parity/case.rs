@@ -1,7 +1,7 @@
 //! One element of a step, and the openings that the table of `kernels/README.md` lists for it.
 
 use refute_engine::program::{Descriptor, NO_LEAF, NO_STEP, Op};
-use refute_kernels::{Format, Heads};
+use refute_kernels::{Format, Heads, Sampling};
 use refute_tests::verifier::content::{LEAF_BYTES, Matrix, Tensor};
 use refute_tests::verifier::world::{Ask, World};
 use std::ops::Range;
@@ -47,6 +47,12 @@ impl Case {
 
     pub(crate) fn format(&self) -> Format {
         Format::try_from_code(self.d.format).expect("a format")
+    }
+
+    /// What the request says.
+    pub(crate) fn sampling(&self) -> Sampling {
+        let s = &self.world.statement;
+        Sampling { seed: s.seed, temperature: s.temperature }
     }
 
     pub(crate) fn heads(&self) -> Heads {

@@ -112,6 +112,14 @@ fn world(random: &mut Random, t: u32) -> World {
     };
     s.outputLength = (t + 2).saturating_sub(s.promptLength).max(1) + magnitude(random, 11);
     s.blocks = s.promptLength + s.outputLength - 1;
+    // Only Sample reads them.
+    s.seed = random.bits();
+    s.temperature = match random.below(4) {
+        0 => 0,
+        1 => pick(random, &[1, 1 << 16, 16 << 16, u32::MAX]),
+        2 => random.below(16 << 16),
+        _ => random.bits() as u32,
+    };
     world.prompt = Some(Tensor::draw(random, s.promptLength.into(), 4, 0));
     world.output = Some(Tensor::draw(random, s.outputLength.into(), 4, 0));
     world

@@ -43,7 +43,7 @@ fn unit(case: &Case, u: u64, acc: i128) -> i128 {
             let (row, g) = (case.cached(2, u), case.kv_head(head));
             mix::unit(acc, p, row.half(g * case.k() + i), row.shift(g))
         }
-        Op::Sample => sample::unit(acc, terms.start as u32, &ints(0)),
+        Op::Sample => sample::unit(case.sampling(), case.t, acc, terms.start as u32, &ints(0)),
         _ => acc,
     }
 }
@@ -183,7 +183,10 @@ fn row(case: &Case) -> i128 {
             rope::forward(&ints(0), d.k as usize, d.c0 as usize, &table_row(case), &mut out);
         }
         Op::SwiGlu => swiglu::forward(&ints(0), &ints(1), &mut out),
-        _ => return sample::forward(&case.input(0).ints(0, case.k())).into(),
+        _ => {
+            let logits = case.input(0).ints(0, case.k());
+            return sample::forward(case.sampling(), case.t, &logits).into();
+        }
     }
     out[i].into()
 }

@@ -113,6 +113,11 @@ fn case(vector: &Value) -> Case {
     let s = &mut world.statement;
     (s.step, s.blockSteps, s.programSteps, s.carried) = (5, 9, 12, 3);
     (s.blockIndex, s.promptLength, s.outputLength, s.blocks) = (t, t + 1, 3, t + 3);
+    if let Some(sampling) = vector.get("sampling") {
+        let seed = bytes(&sampling["seed"]).try_into().expect("eight bytes");
+        s.seed = u64::from_be_bytes(seed);
+        s.temperature = sampling["temperature"].as_u64().expect("a temperature") as u32;
+    }
     let mut builder = Builder { inputs: &vector["inputs"], t, d: descriptor(vector), world };
     builder.tensors();
     builder.weights();

@@ -62,7 +62,7 @@ fn wrong_run(agent: &Agent, claim: &store::Claim, fault: &str) -> Run {
     let model = agent.model(request.model_id).expect("the model of the request");
     let spec: FaultSpec = fault.parse().expect("a fault");
     let fault = Fault::resolve(&spec, model, request.prompt.len() as u32).expect("a place");
-    let run = Run::replay(model, &request.prompt, &claim.output, Some(fault), &mut |_, _| true);
+    let run = Run::replay(model, request.ask(), &claim.output, Some(fault), &mut |_, _| true);
     let run = run.expect("a run");
     let differs = claim.trace_root != run.trace_root() || run.samples() != claim.output;
     assert!(differs, "{spec} has no effect: there is nothing to dispute");

@@ -200,7 +200,68 @@ library Naive {
         return clamp(rshiftRound(g * sigma * up, 43), FX);
     }
 
-    function key(int256 logit, uint256 index) internal pure returns (int256) {
-        return logit * 2 ** 32 + int256(2 ** 32 - 1 - index);
+    /// Ten rounds of Philox4x32.
+    function philox(uint256[4] memory x, uint256 k0, uint256 k1)
+        internal
+        pure
+        returns (uint256[4] memory)
+    {
+        for (uint256 round = 0; round < 10; ++round) {
+            uint256 p = 3528531795 * x[0];
+            uint256 r = 3449720151 * x[2];
+            x = [r / 2 ** 32 ^ x[1] ^ k0, r % 2 ** 32, p / 2 ** 32 ^ x[3] ^ k1, p % 2 ** 32];
+            k0 = (k0 + 2654435769) % 2 ** 32;
+            k1 = (k1 + 3144134277) % 2 ** 32;
+        }
+        return x;
+    }
+
+    function log2(uint256 z) internal pure returns (uint256) {
+        uint256[8] memory l = [
+            uint256(1549076464),
+            774345888,
+            513982710,
+            372911710,
+            259700344,
+            147662443,
+            55897937,
+            9995641
+        ];
+        uint256 c = bitlen(z) - 1;
+        uint256 f = (z - 2 ** c) * 2 ** (32 - c);
+        uint256 a = l[7];
+        for (uint256 j = 7; j > 0; --j) {
+            a = l[j - 1] - (a * f) / 2 ** 32;
+        }
+        return c * 2 ** 25 + (a * f) / 2 ** 32 / 32;
+    }
+
+    function ratio(uint256 z) internal pure returns (int256 a) {
+        int256[8] memory l =
+            [int256(567758488), 387280277, 80489556, 25626233, 3345539, 12797524, 8142805, 4586931];
+        a = l[7];
+        for (uint256 j = 7; j > 0; --j) {
+            int256 term = (a * int256(z)) / 2 ** 32;
+            a = l[j - 1] + (j > 5 ? -term : term);
+        }
+    }
+
+    function gumbel(uint256 w) internal pure returns (int256) {
+        bool lower = w < 2 ** 31;
+        uint256 z = 2 * (lower ? w : 2 ** 32 - 1 - w) + 1;
+        int256 e = 33 * 2 ** 25 - int256(log2(z));
+        int256 x = lower ? 25 * 2 ** 25 - int256(log2(uint256(e))) : e - shr(ratio(z), 5);
+        return rshiftRound(x, 9);
+    }
+
+    function key(uint256 seed, uint256 temperature, uint256 t, int256 logit, uint256 index)
+        internal
+        pure
+        returns (int256)
+    {
+        uint256[4] memory counter = [index / 4, t, 0x53414d50, 0];
+        uint256 w = philox(counter, seed % 2 ** 32, seed / 2 ** 32)[index % 4];
+        int256 sum = logit * 1512775 + int256(temperature) * gumbel(w);
+        return sum * 2 ** 32 + int256(2 ** 32 - 1 - index);
     }
 }

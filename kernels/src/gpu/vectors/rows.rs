@@ -5,7 +5,7 @@ use super::{Span, Written, bits, case, table_words, unwritten};
 use crate::Format;
 use crate::gpu::case::Case;
 use crate::gpu::kernel::Kernel;
-use crate::reference::{embed, rms_norm, sample, swiglu};
+use crate::reference::{Sampling, embed, rms_norm, sample, swiglu};
 
 /// Embed: one piece of the table.
 #[derive(Clone, Copy, Debug)]
@@ -138,14 +138,31 @@ pub(super) struct Sample {
     pub(super) logits: Draw,
     /// So many logits, anywhere, are made the largest, and equal; 0 leaves them as they are drawn.
     pub(super) peaks: u32,
+    /// The logits lie within 2^14 of each other: at a temperature around 1 the noise decides.
+    pub(super) near: bool,
+    pub(super) sampling: Sampling,
 }
 
 impl Sample {
+    /// The largest logit, no noise.
+    pub(super) fn greedy(vocabulary: usize, logits: Draw, peaks: u32) -> Self {
+        Self { vocabulary, logits, peaks, near: false, sampling: Sampling::GREEDY }
+    }
+
+    /// Logits between which the noise decides.
+    pub(super) fn drawn(rng: &mut Rng, vocabulary: usize, temperature: u32) -> Self {
+        let sampling = Sampling { seed: rng.next(), temperature };
+        Self { near: true, sampling, ..Self::greedy(vocabulary, Draw::Any, 0) }
+    }
+
     pub(super) fn case(self, rng: &mut Rng, span: Span) -> Case {
         let n = self.vocabulary;
         let span = Span { heads_only: true, ..span };
         let count = span.rows().len();
         let mut logits: Vec<i32> = (0..count).flat_map(|_| rng.fx(n, self.logits)).collect();
+        if self.near {
+            logits.iter_mut().for_each(|logit| *logit >>= 18);
+        }
         for row in logits.chunks_mut(n).filter(|_| self.peaks > 0) {
             let largest = row.iter().copied().max().unwrap_or(0).max(2 - i32::MAX);
             row.iter_mut().for_each(|logit| *logit = (*logit).min(largest - 1));
@@ -153,16 +170,38 @@ impl Sample {
                 row[rng.below(n as u32) as usize] = largest;
             }
         }
+        self.of(&logits, span)
+    }
+
+    /// Two cases of equal scores, found by trying seeds: of equal logits and noises; of a larger logit and a noise that is
+    /// smaller by as much, where the token isn't the one that has the largest logit.
+    pub(super) fn ties() -> [Case; 2] {
+        [(709_613, 1 << 16, [0, 0]), (89_846, 302_555, [0, 1])].map(
+            |(seed, temperature, logits)| {
+                let sampling = Sampling { seed, temperature };
+                let score = |id| sampling.score(7, id, logits[id as usize]);
+                debug_assert_eq!(score(0), score(1));
+                let sample = Self { sampling, ..Self::greedy(2, Draw::Zero, 0) };
+                sample.of(&logits, Span::heads(7, 1, 0))
+            },
+        )
+    }
+
+    fn of(self, logits: &[i32], span: Span) -> Case {
+        let n = self.vocabulary;
+        let count = span.rows().len();
+        let Sampling { seed, temperature } = self.sampling;
         let mut expected = unwritten(span.count as usize);
-        for (token, row) in expected.iter_mut().zip(logits.chunks(n)) {
-            *token = sample::forward(row);
+        let positions = span.first + span.heads_from..;
+        for ((token, row), position) in expected.iter_mut().zip(logits.chunks(n)).zip(positions) {
+            *token = sample::forward(self.sampling, position, row);
         }
         case(
             format!("{self:?}, {span:?}"),
             Kernel::Sample.plain(),
             span,
             vec![n as u32],
-            vec![bits(&logits)],
+            vec![bits(logits), vec![seed as u32, (seed >> 32) as u32, temperature, 0]],
             Written::new(unwritten(span.count as usize), expected),
             [count as u32, 1, 1],
         )

@@ -10,6 +10,7 @@ use crate::Format;
 use crate::decoder::{self, Decoder};
 use crate::gpu::case::Case;
 use crate::gpu::kernel::{Kernel, Tuning};
+use crate::reference::Sampling;
 use std::collections::BTreeSet;
 
 /// Rows of a matrix that are computed: more than a tile of any kernel, and no whole number of them.
@@ -152,9 +153,14 @@ impl Sizes {
         let swiglu = SwiGlu { n: self.hidden, gate: Draw::Any, up: Draw::Any };
         let limits = SwiGlu { gate: Draw::Limits, up: Draw::Limits, ..swiglu };
         cases.extend([swiglu.case(rng, one), swiglu.case(rng, many), limits.case(rng, one)]);
-        let sample = Sample { vocabulary: self.vocabulary, logits: Draw::Any, peaks: 2 };
+        let sample = Sample::greedy(self.vocabulary, Draw::Any, 2);
         cases.push(sample.case(rng, Span::heads(0, 1, 0)));
         cases.push(sample.case(rng, Span::heads(4, 5, 3)));
+        for temperature in [1 << 15, 1 << 16, Sampling::TEMPERATURE_MAX] {
+            let sample = Sample::drawn(rng, self.vocabulary, temperature);
+            cases.push(sample.case(rng, Span::heads(4, 5, 3)));
+        }
+        cases.extend(Sample::ties());
         cases
     }
 

@@ -7,6 +7,7 @@ use super::rows::{Embed, RmsNorm, Sample, SwiGlu};
 use super::{FORMATS, HEAD_LENS, Span, TUNINGS, is_linear};
 use crate::gpu::case::Case;
 use crate::gpu::kernel::Kernel;
+use crate::reference::Sampling;
 
 /// Row lengths around a unit of 256 and a leaf of 1024.
 const LENGTHS: [usize; 11] = [32, 64, 224, 256, 288, 480, 512, 544, 992, 1024, 1056];
@@ -233,13 +234,22 @@ fn sample(rng: &mut Rng) -> Vec<Case> {
         for (logits, peaks) in
             [0, 1, 1, 2, 5].map(|n| (Draw::Any, n)).into_iter().chain([(Draw::Limits, 0)])
         {
-            let sample = Sample { vocabulary, logits, peaks };
+            let sample = Sample::greedy(vocabulary, logits, peaks);
             cases.push(because("vocabulary", sample.case(rng, Span::heads(4, 5, 2))));
+        }
+        for temperature in [1, 1 << 14, 1 << 16, Sampling::TEMPERATURE_MAX] {
+            let sample = Sample::drawn(rng, vocabulary, temperature);
+            cases.push(because("drawn", sample.case(rng, Span::heads(65_000, 5, 2))));
         }
     }
     for logits in [Draw::Zero, Draw::Highest, Draw::Lowest] {
-        let sample = Sample { vocabulary: 777, logits, peaks: 0 };
+        let sample = Sample::greedy(777, logits, 0);
         cases.push(because("all equal", sample.case(rng, Span::heads(0, 3, 0))));
+        // Only the noise differs: its largest values, of vocabularies as large as they get.
+        let sampling = Sampling { seed: rng.next(), temperature: 1 << 16 };
+        let sample = Sample { sampling, ..Sample::greedy(262_144, logits, 0) };
+        cases.push(because("noise alone", sample.case(rng, Span::heads(3, 3, 1))));
     }
+    cases.extend(Sample::ties().map(|case| because("scores tie", case)));
     cases
 }
