@@ -29,7 +29,12 @@ install() {
     npm install --prefix "$tools" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2
     cp "$root/contracts/tools/package-lock.json" "$tools/installed.json"
   fi
-  export PATH="$tools/node_modules/.bin:$PATH"
+  # The programs themselves: npm's script around them ends with 0 whatever they say, so no test could fail.
+  local program
+  for program in "$tools"/node_modules/@foundry-rs/*-*/bin; do
+    PATH="$program:$PATH"
+  done
+  export PATH
 }
 
 # Writes the artifacts of the named contracts to a folder.

@@ -7,6 +7,7 @@ import {Phases} from "../libraries/Phases.sol";
 import {Turns} from "../libraries/Turns.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// The clocks, to the second.
 contract DisputeGameClockTest is Player {
@@ -92,7 +93,7 @@ contract DisputeGameClockTest is Player {
         vm.warp(START + CLOCK_S + MIN_RESPONSE_S + 1);
         cheats.expectPartialRevert(Turns.OutOfTime.selector);
         vm.prank(provider);
-        game.reveal(s, children);
+        game.reveal(Wire.pack(s), children);
         game.timeout(s.dispute);
         assertTrue(_view(s).challengerWon, "the defender is late");
         assertEq(_view(s).phase, Phases.OVER, "over");
@@ -123,7 +124,7 @@ contract DisputeGameClockTest is Player {
         assertTrue(_view(s).defenderToMove, "the defender's clock");
         vm.warp(_view(s).deadline + 1);
         cheats.expectPartialRevert(Turns.OutOfTime.selector);
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
         game.timeout(s.dispute);
         assertTrue(_view(s).challengerWon, "the defender did not prove");
     }
@@ -132,7 +133,7 @@ contract DisputeGameClockTest is Player {
         State memory s = _playTo(_open(), Phases.STEP);
         vm.warp(_view(s).deadline);
         vm.prank(stranger);
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
         assertTrue(_view(s).resolved, "decided");
     }
 

@@ -8,6 +8,7 @@ import {Phases} from "../libraries/Phases.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// What each entry costs as a transaction of its own: every call of a test is one (`isolate`), with
 /// base cost, calldata and storage that nobody touched before. Run with -vv to see the figures. They
@@ -182,7 +183,7 @@ contract GameGasTest is Player {
         s.level = 10;
         bytes32[] memory children = Trees.children(leaves, 10, 0, 5);
         assertEq(children.length, 32, "a full reveal");
-        _play("reveal, 32 children", 100_000, provider, abi.encodeCall(game.reveal, (s, children)));
+        _play("reveal, 32 children", 100_000, provider, abi.encodeCall(game.reveal, (Wire.pack(s), children)));
         s.phase = Phases.BLOCKS_CHOOSE;
         s.move = 1;
         bytes32[] memory path = Trees.path(leaves, 19, 5, 10);
@@ -190,7 +191,7 @@ contract GameGasTest is Player {
             "choose, 5 levels",
             65_000,
             challenger,
-            abi.encodeCall(game.choose, (s, 19, children[19], path))
+            abi.encodeCall(game.choose, (Wire.pack(s), 19, children[19], path))
         );
         assertEq(game.disputeOf(s.dispute).phase, Phases.BLOCKS_REVEAL, "one level lower");
     }
@@ -203,7 +204,7 @@ contract GameGasTest is Player {
         Expansion memory e = _expansion(s);
         bytes memory input = abi.encodeCall(
             game.expand,
-            (s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
+            (Wire.pack(s), e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
         );
         s = _paid("expand, 7 children", 95_000, s, input);
         uint32 depth = s.level;
@@ -211,18 +212,18 @@ contract GameGasTest is Player {
         bytes32[] memory path = Trees.path(steps, 4, 0, depth);
         (bytes32 d0, bytes32 d1) = Toy.descriptor(4);
         bytes32[] memory proof = Trees.proof(Toy.programLeaves(), 4);
-        input = abi.encodeCall(game.chooseStep, (s, 4, steps[4], path, d0, d1, proof));
+        input = abi.encodeCall(game.chooseStep, (Wire.pack(s), 4, steps[4], path, d0, d1, proof));
         s = _paid("chooseStep", 95_000, s, input);
         s = _playTo(s, Phases.LEAF_REVEAL);
         s = _paid(
-            "revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (s, _leafData(s)))
+            "revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (Wire.pack(s), _leafData(s)))
         );
-        input = abi.encodeCall(game.chooseElement, (s, _leafData(s), 300));
+        input = abi.encodeCall(game.chooseElement, (Wire.pack(s), _leafData(s), 300));
         s = _paid("chooseElement, 1024 bytes", 95_000, s, input);
         int256[] memory accs = _accs(s);
         assertEq(accs.length, 32, "a full reveal");
         s = _paid(
-            "revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (s, accs))
+            "revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (Wire.pack(s), accs))
         );
         uint32 choice;
         while (_boundary(s, choice + 1) <= 20) ++choice;
@@ -230,14 +231,14 @@ contract GameGasTest is Player {
             "chooseFold, 32 accumulators",
             95_000,
             s,
-            abi.encodeCall(game.chooseFold, (s, accs, choice))
+            abi.encodeCall(game.chooseFold, (Wire.pack(s), accs, choice))
         );
         s = _playTo(s, Phases.STEP);
         _play(
             "step, without the verifier",
             160_000,
             stranger,
-            abi.encodeCall(game.step, (s, Toy.WITNESS))
+            abi.encodeCall(game.step, (Wire.pack(s), Toy.WITNESS))
         );
         assertTrue(game.disputeOf(s.dispute).challengerWon, "convicted");
     }

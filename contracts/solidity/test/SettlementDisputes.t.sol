@@ -14,6 +14,7 @@ import {Rewards} from "../libraries/Rewards.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// Who gets what, to the wei, when disputes end: alone, side by side, late, and against oneself.
 contract SettlementDisputesTest is Player {
@@ -61,7 +62,7 @@ contract SettlementDisputesTest is Player {
         bytes memory witness = _witness(s);
         cheats.expectEmit();
         emit IInferenceSettlement.Rejected(claimId, requestId, s.dispute, PROVIDER_BURN);
-        game.step(s, witness);
+        game.step(Wire.pack(s), witness);
         assertClaim(claimId, ClaimStatus.Rejected);
         assertEq(settlement.claimOf(claimId).rejectedAt, START + 50);
         assertEq(settlement.claimOf(claimId).openDisputes, 0);
@@ -186,7 +187,7 @@ contract SettlementDisputesTest is Player {
         bytes32[] memory children = _children(s);
         bytes32[] memory path = Trees.path(_tree(s), s.index << span, s.level - span, s.level);
         vm.prank(address(0x8000 + i));
-        game.choose(s, 0, children[0], path);
+        game.choose(Wire.pack(s), 0, children[0], path);
         next = s;
         next.move += 1;
         next.node = children[0];

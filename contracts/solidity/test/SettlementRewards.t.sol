@@ -6,6 +6,7 @@ import {IInferenceSettlement, RequestParams} from "../interfaces/IInferenceSettl
 import {Phases} from "../libraries/Phases.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind} from "./support/Toy.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// A convicted provider's bond, to the wei: what burns, what the earliest challenger has, and what
 /// all of them have for their moves.
@@ -48,7 +49,7 @@ contract SettlementRewardsTest is Player {
 
     function _step(State memory s) private {
         bytes memory witness = _witness(s);
-        game.step(s, witness);
+        game.step(Wire.pack(s), witness);
         assertTrue(game.disputeOf(s.dispute).challengerWon, "convicted");
     }
 

@@ -15,6 +15,7 @@ import {Fixture} from "./support/Fixture.sol";
 import {Lie, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
 import {Test, Vm} from "./support/Test.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// Anybody doing anything: requesters, providers and challengers who act in any order, some of them
 /// the same people. Claims are of a trace of three blocks whose roots are arbitrary: disputes end
@@ -172,7 +173,7 @@ contract Crowd is Test {
         bytes32[] memory leaves = _leaves(uint256(roots[dispute]));
         if (d.phase == Phases.BLOCKS_REVEAL) {
             vm.prank(d.defender);
-            game.reveal(s, leaves);
+            game.reveal(Wire.pack(s), leaves);
             states[dispute].phase = Phases.BLOCKS_CHOOSE;
             states[dispute].move += 1;
         } else if (d.phase == Phases.BLOCKS_CHOOSE && uint256(dispute) % 2 == 0) {
@@ -180,7 +181,7 @@ contract Crowd is Test {
             uint32 child = uint32(seed % 3);
             bytes32[] memory path = Trees.proof(leaves, child);
             vm.prank(d.challenger);
-            game.choose(s, child, leaves[child], path);
+            game.choose(Wire.pack(s), child, leaves[child], path);
             // The defender has nothing to expand: the phase ends with its clock.
             states[dispute].phase = Phases.EXPAND;
         }

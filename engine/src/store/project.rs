@@ -200,11 +200,8 @@ fn claimed(sql: &Transaction<'_>, logged: &Logged, e: &IInferenceSettlement::Cla
 }
 
 fn opened(sql: &Transaction<'_>, e: &IDisputeGame::DisputeOpened) -> Done {
-    use alloy::primitives::keccak256;
-    use alloy::sol_types::SolValue;
-    let state_hash = keccak256(e.initial.abi_encode());
     let update = "UPDATE disputes SET state_hash = ?2 WHERE dispute = ?1";
-    run(sql, update, (e.dispute.0, state_hash.0))
+    run(sql, update, (e.dispute.0, e.state.0))
 }
 
 fn moved(sql: &Transaction<'_>, logged: &Logged) -> Done {

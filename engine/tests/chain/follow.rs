@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{B256, keccak256};
 use alloy::providers::Provider;
-use alloy::sol_types::SolValue;
 use refute_contracts::bindings::{ClaimStatus, RequestStatus};
 use refute_engine::chain::{ChainError, Event, Follower};
 use refute_engine::store::{Role, Store};
@@ -117,7 +116,7 @@ async fn the_store_says_what_the_contracts_say() {
     let state = world.reveal(&state).await;
     step().await;
     let known = store.dispute(dispute).unwrap().unwrap();
-    assert_eq!(known.state_hash, Some(keccak256(state.abi_encode())));
+    assert_eq!(known.state_hash, Some(state.hash().into()));
     world.choose(&state, 1).await;
     step().await;
     world.timeout(dispute).await;
@@ -400,12 +399,12 @@ async fn a_move_event_leads_to_the_state_that_the_next_move_answers() {
     let mut hashes = BTreeMap::new();
     for logged in store.dispute_events(dispute).unwrap() {
         if let Event::DisputeOpened(e) = &logged.event {
-            assert_eq!(keccak256(e.initial.abi_encode()), keccak256(state.abi_encode()));
+            assert_eq!(e.state, state.hash());
         }
         if let Some(moved) = logged.event.moved() {
             hashes.insert(moved.number, moved.state);
             assert!(logged.event.game().is_some());
         }
     }
-    assert_eq!(hashes, BTreeMap::from([(0, keccak256(revealed(&state).abi_encode()))]));
+    assert_eq!(hashes, BTreeMap::from([(0, revealed(&state).hash().into())]));
 }

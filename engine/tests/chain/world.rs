@@ -6,9 +6,11 @@ use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::Provider;
 use alloy::sol_types::{SolCall, SolValue};
 use refute_bisection::merkle::{Tree, leaf_hashes};
+use refute_bisection::position::{Block, Element, Index, Level, Step};
+use refute_bisection::state::{Mode, Phase, State};
 use refute_contracts::bindings::IDisputeGame as G;
 use refute_contracts::bindings::IInferenceSettlement as S;
-use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, RequestParams, State};
+use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, RequestParams};
 use refute_contracts::devnet::{DEV_ADDRESSES, DEV_KEYS, Devnet, DevnetConfig};
 use refute_engine::chain::{
     Call, Chain, ChainError, Deployment, Event, Follower, Receipt, SyncReport, parse_key,
@@ -240,7 +242,7 @@ impl World {
     pub(crate) async fn challenge(&self, claim_id: B256) -> (B256, State) {
         let receipt = self.challenger.transact(&self.challenge_call(claim_id)).await.unwrap();
         let pick = |event| match event {
-            Event::DisputeOpened(e) => Some((e.dispute, e.initial)),
+            Event::DisputeOpened(e) => Some((e.dispute, opened(e.dispute))),
             _ => None,
         };
         self.said(&receipt, pick).await
@@ -248,7 +250,7 @@ impl World {
 
     pub(crate) fn reveal_call(&self, state: &State) -> Call {
         let children = vec![block_root(0), block_root(1)];
-        let call = G::revealCall { s: state.clone(), children };
+        let call = G::revealCall { state: state.encode().into(), children };
         Call::new(self.deployment.game, call.abi_encode())
     }
 
@@ -260,7 +262,8 @@ impl World {
 
     pub(crate) fn choose_call(&self, state: &State, child: u32) -> Call {
         let path = vec![block_root(1 - child)];
-        let call = G::chooseCall { s: state.clone(), child, hash: block_root(child), path };
+        let state = state.encode().into();
+        let call = G::chooseCall { state, child, hash: block_root(child), path };
         Call::new(self.deployment.game, call.abi_encode())
     }
 
@@ -332,7 +335,33 @@ pub(crate) fn tokens(ids: &[u32]) -> Bytes {
 }
 
 pub(crate) fn revealed(state: &State) -> State {
-    State { phase: state.phase + 1, r#move: state.r#move + 1, ..state.clone() }
+    State { phase: Phase::BlocksChoose, move_number: state.move_number + 1, ..*state }
+}
+
+/// The first state of a dispute on a claim of two blocks.
+pub(crate) fn opened(dispute: B256) -> State {
+    State {
+        dispute: dispute.0,
+        move_number: 0,
+        phase: Phase::BlocksReveal,
+        node: node(block_root(0), block_root(1)).0,
+        level: Level(1),
+        index: Index(0),
+        block: Block(0),
+        step_root: [0; 32],
+        step: Step(0),
+        d0: [0; 32],
+        d1: [0; 32],
+        element: Element(0),
+        claimed: [0; 32],
+        lo: 0,
+        hi: 0,
+        acc_lo: [0; 32],
+        acc_hi: [0; 32],
+        pinned: false,
+        reveal: [0; 32],
+        mode: Mode::Whole,
+    }
 }
 
 /// The two blocks of a trace whose values nobody asks for.
