@@ -182,19 +182,23 @@ contract SettlementDisputesTest is Player {
         assertCredit(_payee(3), CHALLENGER_BOND, "the one that convicted");
     }
 
-    function _attackAs(State memory s, uint160 i) private returns (State memory next) {
+    /// The first child of the node that is open, by this challenger.
+    function _attackAs(State memory s, uint160 i) private returns (State memory) {
+        // First, and not just before the call: the stack has no room for both.
+        vm.startPrank(address(0x8000 + i));
         uint32 span = _span(s);
-        bytes32[] memory children = _children(s);
         bytes32[] memory path = Trees.path(_tree(s), s.index << span, s.level - span, s.level);
-        vm.prank(address(0x8000 + i));
-        game.choose(Wire.pack(s), 0, children[0], path);
-        next = s;
+        bytes32 child = _children(s)[0];
+        _send(s, 0, child, path);
+        vm.stopPrank();
+        State memory next = abi.decode(abi.encode(s), (State));
         next.move += 1;
-        next.node = children[0];
+        next.node = child;
         next.index = s.index << span;
         next.level -= span;
         next.phase -= 1;
         _check(next);
+        return next;
     }
 
     /// A defender out of time in one dispute while another convicts: both stand.
@@ -274,17 +278,23 @@ contract SettlementDisputesTest is Player {
         }
     }
 
+    /// Six disputes; in the first four the challenger's clock runs.
+    function _six() private returns (bytes32[6] memory disputes) {
+        for (uint160 i = 0; i < 6; ++i) {
+            State memory s = _open(i);
+            disputes[i] = s.dispute;
+            if (i < 4) _answer(s);
+        }
+    }
+
     /// The list of disputes can be long: the walk takes as many calls as needed, and forgets
     /// nothing.
     function test_settleReward_walksInSteps() public {
         _liar();
-        State[6] memory s;
-        for (uint160 i = 0; i < 6; ++i) {
-            s[i] = _open(i);
-            if (i < 4) s[i] = _answer(s[i]);
-        }
+        bytes32[6] memory disputes = _six();
         // The first four are late, the fifth stands, the sixth convicts.
-        _convictByTimeout(s[5]);
+        vm.warp(game.disputeOf(disputes[5]).deadline + 1);
+        game.timeout(disputes[5]);
         settlement.settleReward(claimId, 0);
         settlement.settleReward(claimId, 3);
         assertTrue(!settlement.claimOf(claimId).rewarded, "not reached");
@@ -300,8 +310,8 @@ contract SettlementDisputesTest is Player {
         assertCredit(_payee(4), REWARD, "once");
         assertCredit(_payee(5), 0, "convicted, but later");
         for (uint256 i = 0; i < 6; ++i) {
-            settlement.refund(s[i].dispute);
-            settlement.refund(s[i].dispute);
+            settlement.refund(disputes[i]);
+            settlement.refund(disputes[i]);
         }
         for (uint160 i = 0; i < 4; ++i) {
             assertCredit(_payee(i), 0, "late");

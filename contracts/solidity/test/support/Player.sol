@@ -116,6 +116,11 @@ abstract contract Player is Fixture {
         _check(next);
     }
 
+    /// A choice, by whoever is pranked. A function of its own, for the stack of its callers.
+    function _send(State memory s, uint32 child, bytes32 hash, bytes32[] memory path) internal {
+        game.choose(Wire.pack(s), child, hash, path);
+    }
+
     // ---------------------------------------------------------------- defender
 
     function _defend(State memory s) internal returns (State memory next) {
@@ -273,7 +278,7 @@ abstract contract Player is Fixture {
             _leafOpened(next);
         }
         vm.prank(challenger);
-        game.choose(Wire.pack(s), node - first, next.node, path);
+        _send(s, node - first, next.node, path);
     }
 
     function _leafOpened(State memory next) private pure {
