@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IInferenceSettlement} from "../interfaces/IInferenceSettlement.sol";
+import {IInferenceSettlement, RequestParams} from "../interfaces/IInferenceSettlement.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, Toy} from "./support/Toy.sol";
 
@@ -17,8 +17,15 @@ contract Consumer {
     }
 
     function ask(bytes calldata prompt, uint256 nonce) external payable {
-        uint64 deadline = uint64(block.timestamp + 1 days);
-        requestId = settlement.request{value: msg.value}(modelId, prompt, 4, deadline, nonce);
+        RequestParams memory p;
+        p.modelId = modelId;
+        p.prompt = prompt;
+        p.maxOutput = 4;
+        p.bond = settlement.terms().bondMin;
+        p.windowS = settlement.terms().windowMinS;
+        p.deadline = uint64(block.timestamp + 1 days);
+        p.nonce = nonce;
+        requestId = settlement.request{value: msg.value}(p);
     }
 
     function use(bytes calldata output) external {
@@ -50,7 +57,8 @@ contract ConsumerTest is Player {
         bytes32 requestId = consumer.requestId();
         vm.expectRevert();
         consumer.use(output);
-        _accept(requestId);
+        vm.prank(provider);
+        settlement.accept{value: _terms().bondMin}(requestId, providerPayee);
         Lie memory none;
         bytes32 claimId = _claim(requestId, none);
         vm.expectRevert();
