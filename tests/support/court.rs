@@ -11,7 +11,7 @@ use refute_bisection::player::{Action, Challenger, Defender, Player as _};
 use refute_bisection::rules::Rules;
 use refute_bisection::state::{Party, Phase};
 use refute_contracts::bindings::{self as abi, IDisputeGame as Game};
-use refute_engine::player::{self, Next, to_abi};
+use refute_engine::player::{self, Next};
 use refute_engine::subject::{Player, Subject};
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -119,7 +119,7 @@ impl Court for EvmCourt<'_> {
             Call::Step(openings) => {
                 let openings: Vec<abi::Opening> = openings.iter().map(to_opening).collect();
                 let witness = openings.abi_encode().into();
-                ("step", Game::stepCall { s: to_abi(answers), witness }.abi_encode().into())
+                ("step", Game::stepCall { state: answers.encode().into(), witness }.abi_encode().into())
             }
         };
         self.call(from, name, &data)
