@@ -3,6 +3,7 @@
 #
 #   scripts/nightly.sh              all of it
 #   scripts/nightly.sh parity       every op in Rust and on chain: 100,000 cases an op, or REFUTE_PARITY_CASES
+#   scripts/nightly.sh invariants   honest parties among liars, and the money: long random lives of the contracts
 #   scripts/nightly.sh slither      static analysis; fails on what contracts/tools/findings.tsv doesn't answer
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -32,16 +33,22 @@ slither() {
   "$bin/python" contracts/tools/findings.py "$report"
 }
 
+invariants() {
+  step "invariants"
+  FOUNDRY_PROFILE=nightly scripts/contracts.sh --test --match-contract 'HonestParties|Solvency|SockPuppets'
+}
+
 part="${1:-all}"
 case "$part" in
   # One after the other, not with &&: there, bash would go on after a failed line of a function.
   all)
     parity
+    invariants
     slither
     ;;
-  parity | slither) "$part" ;;
+  parity | invariants | slither) "$part" ;;
   *)
-    sed -n '2,6p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,7p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
