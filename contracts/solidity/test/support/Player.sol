@@ -89,6 +89,15 @@ abstract contract Player is Fixture {
         _check(s);
     }
 
+    /// Who moves. Constants, as a call would come between a test's expectation and the move.
+    function _defender(State memory) internal view virtual returns (address) {
+        return provider;
+    }
+
+    function _challenger(State memory) internal view virtual returns (address) {
+        return challenger;
+    }
+
     /// A claim with this lie, disputed.
     function _disputed(Lie memory lie_) internal returns (State memory s) {
         lie = lie_;
@@ -136,25 +145,25 @@ abstract contract Player is Fixture {
             next.phase = Phases.STEPS_CHOOSE;
         } else if (s.phase == Phases.LEAF_REVEAL) {
             bytes memory data = _leafData(s);
-            vm.prank(provider);
+            vm.prank(_defender(s));
             game.revealLeaf(Wire.pack(s), data);
             next.phase = Phases.LEAF_CHOOSE;
         } else if (s.phase == Phases.FOLD_REVEAL) {
             int256[] memory accs = _accs(s);
-            vm.prank(provider);
+            vm.prank(_defender(s));
             game.revealFold(Wire.pack(s), accs);
             next.reveal = keccak256(abi.encodePacked(accs));
             next.phase = Phases.FOLD_CHOOSE;
         } else {
             bytes32[] memory children = _children(s);
-            vm.prank(provider);
+            vm.prank(_defender(s));
             game.reveal(Wire.pack(s), children);
             next.phase = s.phase + 1;
         }
     }
 
     function _expand(State memory s, Expansion memory e) internal {
-        vm.prank(provider);
+        vm.prank(_defender(s));
         game.expand(
             Wire.pack(s),
             e.stepRoot,
@@ -217,7 +226,7 @@ abstract contract Player is Fixture {
         return s.lo + i * (s.hi - s.lo) / _segments(s);
     }
 
-    function _accs(State memory s) internal view returns (int256[] memory accs) {
+    function _accs(State memory s) internal view virtual returns (int256[] memory accs) {
         uint64 k = _segments(s);
         accs = new int256[](s.pinned ? k - 1 : k);
         for (uint64 i = 0; i < accs.length; ++i) {
@@ -235,7 +244,7 @@ abstract contract Player is Fixture {
             uint32 first = 256 * s.index;
             next.element = _aim(lie.element, first, first + uint32(data.length / 4));
             next.claimed = Toy.value(lie, s.blockIndex, s.step, next.element);
-            vm.prank(challenger);
+            vm.prank(_challenger(s));
             game.chooseElement(Wire.pack(s), data, next.element);
             next.hi = Toy.unitsOf(s.step);
             next.accLo = Toy.INIT;
@@ -265,7 +274,7 @@ abstract contract Player is Fixture {
             if (next.level > 0) next.phase = Phases.LEAVES_REVEAL;
             else _leafOpened(next);
             bytes32[] memory proof = Trees.proof(Toy.programLeaves(), node);
-            vm.prank(challenger);
+            vm.prank(_challenger(s));
             game.chooseStep(Wire.pack(s), node - first, next.node, path, next.d0, next.d1, proof);
             return;
         }
@@ -277,7 +286,7 @@ abstract contract Player is Fixture {
         } else {
             _leafOpened(next);
         }
-        vm.prank(challenger);
+        vm.prank(_challenger(s));
         _send(s, node - first, next.node, path);
     }
 
@@ -306,7 +315,7 @@ abstract contract Player is Fixture {
             }
         }
         choice = _aim(uint32(choice), 0, uint32(s.pinned ? k : k + 1));
-        vm.prank(challenger);
+        vm.prank(_challenger(s));
         game.chooseFold(Wire.pack(s), accs, uint32(choice));
         next.reveal = 0;
         if (choice == k) {
