@@ -3,6 +3,8 @@
 #
 #   scripts/nightly.sh              all of it
 #   scripts/nightly.sh parity       every op in Rust and on chain: 100,000 cases an op, or REFUTE_PARITY_CASES
+#   scripts/nightly.sh disputes     random faults and lies on chain: ten thousand on a generated model, fifty on the real one
+#                                   (REFUTE_TINY_GAMES, REFUTE_STORIES, REFUTE_REAL_GAMES; REFUTE_SEED says which)
 #   scripts/nightly.sh invariants   honest parties among liars, and the money: long random lives of the contracts
 #   scripts/nightly.sh slither      static analysis; fails on what contracts/tools/findings.tsv doesn't answer
 set -euo pipefail
@@ -19,6 +21,15 @@ parity() {
   step "parity"
   REFUTE_PARITY_CASES="${REFUTE_PARITY_CASES:-100000}" \
     cargo test --release --locked --package refute-tests --test it -- parity:: --nocapture
+}
+
+disputes() {
+  REFUTE_MODEL="$(scripts/model.sh)"
+  export REFUTE_MODEL
+  export REFUTE_TINY_GAMES="${REFUTE_TINY_GAMES:-10000}" REFUTE_STORIES="${REFUTE_STORIES:-400}"
+  export REFUTE_REAL_GAMES="${REFUTE_REAL_GAMES:-50}" REFUTE_SEED="${REFUTE_SEED:-$(date +%s)}"
+  step "disputes, seed $REFUTE_SEED"
+  cargo test --release --locked --package refute-tests --test it -- adversary:: --nocapture
 }
 
 slither() {
@@ -43,12 +54,13 @@ case "$part" in
   # One after the other, not with &&: there, bash would go on after a failed line of a function.
   all)
     parity
+    disputes
     invariants
     slither
     ;;
-  parity | invariants | slither) "$part" ;;
+  parity | disputes | invariants | slither) "$part" ;;
   *)
-    sed -n '2,7p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

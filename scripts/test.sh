@@ -5,8 +5,6 @@
 #
 #   scripts/test.sh            all of it
 #   scripts/test.sh rust       one part: lint, contracts, rust or gpu
-#   scripts/test.sh nightly    more of what is random: ten thousand disputes on a generated model, fifty faults and fifty lies on
-#                              the real one. REFUTE_TINY_GAMES, REFUTE_STORIES and REFUTE_REAL_GAMES say how many, REFUTE_SEED which.
 #
 # The part gpu writes target/gpu-ADAPTER.json. REFUTE_ADAPTER names the GPU (else the best one), REFUTE_GPU_CASES the number of
 # random cases a kernel.
@@ -48,15 +46,6 @@ rust() {
   export REFUTE_MODEL
   step "tests"
   cargo test --workspace --locked
-}
-
-nightly() {
-  REFUTE_MODEL="$(scripts/model.sh)"
-  export REFUTE_MODEL
-  export REFUTE_TINY_GAMES="${REFUTE_TINY_GAMES:-10000}" REFUTE_STORIES="${REFUTE_STORIES:-400}"
-  export REFUTE_REAL_GAMES="${REFUTE_REAL_GAMES:-50}" REFUTE_SEED="${REFUTE_SEED:-$(date +%s)}"
-  step "random disputes, seed $REFUTE_SEED"
-  cargo test --workspace --locked --test it -- --nocapture adversary::
 }
 
 # Ignored tests of one program, all or those that are named. With --workspace, so that what is built for the other tests fits.
@@ -114,9 +103,9 @@ case "${1:-all}" in
     rust
     gpu
     ;;
-  lint | contracts | rust | gpu | nightly) "$1" ;;
+  lint | contracts | rust | gpu) "$1" ;;
   *)
-    sed -n '2,12p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,10p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
