@@ -119,7 +119,10 @@ impl Court for EvmCourt<'_> {
             Call::Step(openings) => {
                 let openings: Vec<abi::Opening> = openings.iter().map(to_opening).collect();
                 let witness = openings.abi_encode().into();
-                ("step", Game::stepCall { state: answers.encode().into(), witness }.abi_encode().into())
+                (
+                    "step",
+                    Game::stepCall { state: answers.encode().into(), witness }.abi_encode().into(),
+                )
             }
         };
         self.call(from, name, &data)
