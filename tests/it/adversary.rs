@@ -262,11 +262,11 @@ fn random_faults_are_convicted_where_they_are() {
     assert!(ops.len() == 13 || trials.count < 500, "an op without a fault: {ops:?}");
 }
 
-/// In a debug build a few; `scripts/test.sh nightly` plays fifty.
+/// Where a fault is, and within which gas and calldata it is convicted.
 #[test]
 fn random_faults_in_a_real_model_are_convicted_where_they_are() {
     let Some((model, prompt)) = real_model() else { return };
-    let trials = Trials::new("REFUTE_REAL_GAMES", 3);
+    let trials = Trials::new("REFUTE_REAL_GAMES", 50);
     let convicted = convict_random(&model, trials, &|_| (prompt.clone(), 6));
     println!("{:?}", by_op(&model, &convicted));
     let verdicts: Vec<_> = convicted.into_iter().map(|(_, verdict)| verdict).collect();
@@ -349,7 +349,7 @@ fn honest_claims_survive_random_lies() {
 #[test]
 fn honest_claims_of_a_real_model_survive_random_lies() {
     let Some((model, prompt)) = real_model() else { return };
-    let trials = Trials::new("REFUTE_REAL_GAMES", 3);
+    let trials = Trials::new("REFUTE_REAL_GAMES", 50);
     let claims = [Player::new(honest(&model, &prompt, 6))];
     assert_eq!(lie_about(&model, trials, &claims), trials.count);
 }
