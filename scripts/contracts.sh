@@ -29,12 +29,17 @@ install() {
     npm install --prefix "$tools" --no-save --ignore-scripts --no-audit --no-fund --loglevel=error >&2
     cp "$root/contracts/tools/package-lock.json" "$tools/installed.json"
   fi
-  export PATH="$tools/node_modules/.bin:$PATH"
+  # The programs themselves: npm's script around them ends with 0 whatever they say, so no test could fail.
+  local program
+  for program in "$tools"/node_modules/@foundry-rs/*-*/bin; do
+    PATH="$program:$PATH"
+  done
+  export PATH
 }
 
 # Writes the artifacts of the named contracts to a folder.
 build() {
-  local to="$1" scratch name
+  local to="$1" scratch name source built=""
   shift
   scratch="$(mktemp -d)"
   trap 'rm -rf "$scratch"' RETURN
@@ -43,9 +48,14 @@ build() {
       echo "$name: no source" >&2
       return 1
     fi
+    # The settlement carries its game's code and deploys it: that code is the game's.
+    source="${name/#DisputeGame/InferenceSettlement}"
     # One compilation a contract: what the compiler is given besides a file can change that file's code.
-    (cd "$root/contracts" && forge build --force --quiet --extra-output storageLayout --out "$scratch/out" \
-      --cache-path "$scratch/cache" "solidity/$name.sol")
+    if [[ "$source" != "$built" ]]; then
+      (cd "$root/contracts" && forge build --force --quiet --extra-output storageLayout --out "$scratch/out" \
+        --cache-path "$scratch/cache" "solidity/$source.sol")
+      built="$source"
+    fi
     node "$root/contracts/tools/artifact.js" "$scratch/out" "$name" "$to"
   done
 }

@@ -5,7 +5,7 @@
 //!
 //! Everybody knows the sizes of a claim ([`layout`]), and with them where things are
 //! ([`position`]). Things are committed to in trees ([`merkle`]), whose nodes are hashed many at
-//! once ([`keccak`]). A dispute is a [`state`] of twenty words; a party makes [`moves`] on it, and
+//! once ([`keccak`]). A dispute is a [`state`] of 74 to 328 bytes; a party makes [`moves`] on it, and
 //! [`game`] says what the contract makes of each: [`state::State::apply_move`] for who moves,
 //! [`state::State::apply_event`] for who watches. [`rules`] says how long that can take and what no
 //! move ever breaks, [`clock`] who is in time.

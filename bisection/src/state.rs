@@ -1,4 +1,4 @@
-//! The state of a dispute: twenty words that every move passes whole, and their hash.
+//! The state of a dispute, which every move passes whole: its bytes, and their hash.
 
 use crate::layout::Descriptor;
 use crate::merkle::{Hash, keccak};
@@ -197,38 +197,39 @@ pub struct State {
 }
 
 impl State {
-    /// `abi.encode(State)`: one word per field, in order.
-    pub fn encode(&self) -> [u8; 640] {
-        let words: [Word; 20] = [
-            self.dispute,
-            uint(self.move_number.into()),
-            uint(self.phase.code().into()),
-            self.node,
-            uint(self.level.0.into()),
-            uint(self.index.0.into()),
-            uint(self.block.0.into()),
-            self.step_root,
-            uint(self.step.0.into()),
-            self.d0,
-            self.d1,
-            uint(self.element.0.into()),
-            self.claimed,
-            uint(self.lo),
-            uint(self.hi),
-            self.acc_lo,
-            self.acc_hi,
-            uint(self.pinned.into()),
-            self.reveal,
-            uint(self.mode.code().into()),
-        ];
-        let mut bytes = [0; 640];
-        for (into, word) in bytes.chunks_exact_mut(32).zip(words) {
-            into.copy_from_slice(&word);
+    /// The bytes that a move carries: fields big-endian one after the other, up to the last group
+    /// that the phase has reached (`README.md`, "State"): 74, 110, 178 or 328 of them.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(328);
+        bytes.extend(self.dispute);
+        bytes.extend(self.move_number.to_be_bytes());
+        // No tree is deeper than 32 levels: sizes are 32 bits wide.
+        bytes.extend([self.phase.code(), self.level.0.to_be_bytes()[3]]);
+        bytes.extend(self.index.0.to_be_bytes());
+        bytes.extend(self.node);
+        if self.phase >= Phase::Expand {
+            bytes.extend(self.block.0.to_be_bytes());
+            bytes.extend(self.step_root);
+        }
+        if self.phase >= Phase::LeavesReveal {
+            bytes.extend(self.step.0.to_be_bytes());
+            bytes.extend(self.d0);
+            bytes.extend(self.d1);
+        }
+        if self.phase >= Phase::FoldReveal {
+            bytes.extend(self.element.0.to_be_bytes());
+            bytes.extend(self.claimed);
+            bytes.extend(self.lo.to_be_bytes());
+            bytes.extend(self.hi.to_be_bytes());
+            bytes.extend(self.acc_lo);
+            bytes.extend(self.acc_hi);
+            bytes.extend([u8::from(self.pinned), self.mode.code()]);
+            bytes.extend(self.reveal);
         }
         bytes
     }
 
-    /// `keccak(abi.encode(State))`: what the contract stores, and every move answers.
+    /// `keccak(encode)`: what the contract stores, and every move answers.
     pub fn hash(&self) -> Hash {
         keccak(&self.encode())
     }
@@ -260,8 +261,4 @@ impl State {
         };
         Some(if said == computed { Party::Defender } else { Party::Challenger })
     }
-}
-
-fn uint(value: u64) -> Word {
-    word_from_i128(value.into())
 }

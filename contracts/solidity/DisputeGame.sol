@@ -8,6 +8,7 @@ import {IStepVerifier, Statement, TensorShape} from "./interfaces/IStepVerifier.
 import {GameTree} from "./libraries/GameTree.sol";
 import {Merkle} from "./libraries/Merkle.sol";
 import {Phases} from "./libraries/Phases.sol";
+import {StateCodec} from "./libraries/StateCodec.sol";
 import {Tokens} from "./libraries/Tokens.sol";
 import {Turns} from "./libraries/Turns.sol";
 
@@ -67,7 +68,7 @@ contract DisputeGame is Turns {
             uint32(Merkle.depth(uint256(subject.promptLength) + subject.outputLength - 1));
         initial.phase = initial.level == 0 ? Phases.EXPAND : Phases.BLOCKS_REVEAL;
 
-        d.stateHash = _hash(initial);
+        d.stateHash = StateCodec.hash(initial);
         d.clocks = Clocks({
             lastMoveAt: uint64(block.timestamp),
             openedAt: uint64(block.timestamp),
@@ -76,7 +77,8 @@ contract DisputeGame is Turns {
             move: 0,
             phase: initial.phase,
             resolved: false,
-            challengerWon: false
+            challengerWon: false,
+            byStep: false
         });
         Side memory side = Side({
             party: defender,
@@ -89,7 +91,7 @@ contract DisputeGame is Turns {
         side.party = challenger;
         d.challenger = side;
         d.claimId = claimId;
-        emit DisputeOpened(dispute, claimId, challenger, initial);
+        emit DisputeOpened(dispute, claimId, challenger, d.stateHash);
     }
 
     function _uint16(uint256 size) private pure returns (uint16) {
@@ -100,36 +102,35 @@ contract DisputeGame is Turns {
     // ------------------------------------------------------------------ trees
 
     /// @inheritdoc IDisputeGame
-    function reveal(State calldata s, bytes32[] calldata children) external {
-        Turn memory turn = _enter(s, Phases.TREE_REVEALS);
+    function reveal(bytes calldata state, bytes32[] calldata children) external {
+        (Turn memory turn, State memory s) = _enter(state, Phases.TREE_REVEALS);
         _checkReveal(_leaves(turn.side, s), s.node, s.level, s.index, children);
-        State memory next = s;
-        next.phase = s.phase + 1;
-        emit Revealed(s.dispute, s.move, _leave(turn, next), children);
+        s.phase = s.phase + 1;
+        emit Revealed(s.dispute, s.move, _leave(turn, s), children);
     }
 
     /// @inheritdoc IDisputeGame
-    function choose(State calldata s, uint32 child, bytes32 hash, bytes32[] calldata path)
+    function choose(bytes calldata state, uint32 child, bytes32 hash, bytes32[] calldata path)
         external
     {
-        Turn memory turn = _enter(s, Phases.TREE_CHOICES);
-        State memory next = _descend(turn.side, s, child, hash, path);
-        if (next.level > 0) {
-            next.phase = s.phase - 1;
+        (Turn memory turn, State memory s) = _enter(state, Phases.TREE_CHOICES);
+        _descend(turn.side, s, child, hash, path);
+        if (s.level > 0) {
+            s.phase = s.phase - 1;
         } else if (s.phase == Phases.BLOCKS_CHOOSE) {
-            next.blockIndex = next.index;
-            next.phase = Phases.EXPAND;
+            s.blockIndex = s.index;
+            s.phase = Phases.EXPAND;
         } else if (s.phase == Phases.LEAVES_CHOOSE) {
-            _openLeaf(next);
+            _openLeaf(s);
         } else {
             revert DescriptorNeeded();
         }
-        emit Chosen(s.dispute, s.move, _leave(turn, next), child, hash);
+        emit Chosen(s.dispute, s.move, _leave(turn, s), child, hash);
     }
 
     /// @inheritdoc IDisputeGame
     function chooseStep(
-        State calldata s,
+        bytes calldata state,
         uint32 child,
         bytes32 hash,
         bytes32[] calldata path,
@@ -137,27 +138,26 @@ contract DisputeGame is Turns {
         bytes32 d1,
         bytes32[] calldata descriptorProof
     ) external {
-        Turn memory turn = _enter(s, Phases.STEP_CHOICE);
-        State memory next = _descend(turn.side, s, child, hash, path);
-        if (next.level > 0) revert DescriptorNotNeeded();
-        _checkDescriptor(turn, next.index, d0, d1, descriptorProof);
-        next.step = next.index;
-        next.d0 = d0;
-        next.d1 = d1;
-        next.index = 0;
-        next.level =
-            uint32(Merkle.depth(IStepVerifier(verifier).shape(d0, d1, s.blockIndex).leaves));
-        if (next.level > 0) {
-            next.phase = Phases.LEAVES_REVEAL;
+        (Turn memory turn, State memory s) = _enter(state, Phases.STEP_CHOICE);
+        _descend(turn.side, s, child, hash, path);
+        if (s.level > 0) revert DescriptorNotNeeded();
+        _checkDescriptor(turn, s.index, d0, d1, descriptorProof);
+        s.step = s.index;
+        s.d0 = d0;
+        s.d1 = d1;
+        s.index = 0;
+        s.level = uint32(Merkle.depth(_shape(s).leaves));
+        if (s.level > 0) {
+            s.phase = Phases.LEAVES_REVEAL;
         } else {
-            _openLeaf(next);
+            _openLeaf(s);
         }
-        emit StepChosen(s.dispute, s.move, _leave(turn, next), child, hash, d0, d1);
+        emit StepChosen(s.dispute, s.move, _leave(turn, s), child, hash, d0, d1);
     }
 
     /// @inheritdoc IDisputeGame
     function expand(
-        State calldata s,
+        bytes calldata state,
         bytes32 stepRoot,
         bytes32[] calldata collectProof,
         bytes32[] calldata sampleProof,
@@ -165,7 +165,7 @@ contract DisputeGame is Turns {
         bytes32[] calldata tokenProof,
         bytes32[] calldata children
     ) external {
-        Turn memory turn = _enter(s, Phases.EXPANSION);
+        (Turn memory turn, State memory s) = _enter(state, Phases.EXPANSION);
         uint256 steps = _blockSteps(turn.side, s.blockIndex);
         uint256 depth = Merkle.depth(steps);
         // `Collect` is the last step of a prompt block, so its place is the same in both kinds of
@@ -175,103 +175,96 @@ contract DisputeGame is Turns {
             bytes32 sample = _postedSample(turn, s.blockIndex, tokens, tokenProof);
             _checkPath(sample, turn.side.outputSteps - 1, sampleProof, depth, stepRoot);
         } else {
-            if (sampleProof.length != 0) revert WrongLength(0, sampleProof.length);
-            if (tokens.length != 0) revert WrongLength(0, tokens.length);
-            if (tokenProof.length != 0) revert WrongLength(0, tokenProof.length);
+            uint256 given = sampleProof.length | tokens.length | tokenProof.length;
+            if (given != 0) revert WrongLength(0, given);
         }
         _checkReveal(steps, stepRoot, depth, 0, children);
-        State memory next = s;
-        next.stepRoot = stepRoot;
-        next.node = stepRoot;
-        next.level = uint32(depth);
-        next.index = 0;
-        next.phase = Phases.STEPS_CHOOSE;
-        emit Expanded(s.dispute, s.move, _leave(turn, next), stepRoot, children);
+        s.stepRoot = stepRoot;
+        s.node = stepRoot;
+        s.level = uint32(depth);
+        s.index = 0;
+        s.phase = Phases.STEPS_CHOOSE;
+        emit Expanded(s.dispute, s.move, _leave(turn, s), stepRoot, children);
     }
 
     // ------------------------------------------------------------------ one element
 
     /// @inheritdoc IDisputeGame
-    function revealLeaf(State calldata s, bytes calldata data) external {
-        Turn memory turn = _enter(s, Phases.LEAF_REVEAL_ONLY);
-        uint256 rest = IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex).byteLength
-            - LEAF_BYTES * s.index;
+    function revealLeaf(bytes calldata state, bytes calldata data) external {
+        (Turn memory turn, State memory s) = _enter(state, Phases.LEAF_REVEAL_ONLY);
+        uint256 rest = _shape(s).byteLength - LEAF_BYTES * s.index;
         uint256 expected = rest < LEAF_BYTES ? rest : LEAF_BYTES;
         if (data.length != expected) revert WrongLength(expected, data.length);
         _checkHash(s.node, GameTree.leaf(data));
-        State memory next = s;
-        next.phase = Phases.LEAF_CHOOSE;
-        emit LeafRevealed(s.dispute, s.move, _leave(turn, next), data);
+        s.phase = Phases.LEAF_CHOOSE;
+        emit LeafRevealed(s.dispute, s.move, _leave(turn, s), data);
     }
 
     /// @inheritdoc IDisputeGame
-    function chooseElement(State calldata s, bytes calldata data, uint32 element) external {
-        Turn memory turn = _enter(s, Phases.LEAF_CHOICE);
+    function chooseElement(bytes calldata state, bytes calldata data, uint32 element) external {
+        (Turn memory turn, State memory s) = _enter(state, Phases.LEAF_CHOICE);
         _checkHash(s.node, GameTree.leaf(data));
-        State memory next = s;
-        next.element = element;
+        s.element = element;
         // Reverts on an element that isn't in this leaf.
-        next.claimed =
+        s.claimed =
             IStepVerifier(verifier).decode(s.d0, s.d1, s.blockIndex, s.index, element, data);
-        (next.hi, next.accLo) = IStepVerifier(verifier).fold(s.d0, s.d1, s.blockIndex, element);
-        if (next.hi > 1) {
-            next.phase = Phases.FOLD_REVEAL;
+        (s.hi, s.accLo) = IStepVerifier(verifier).fold(s.d0, s.d1, s.blockIndex, element);
+        if (s.hi > 1) {
+            s.phase = Phases.FOLD_REVEAL;
         } else {
-            next.mode = MODE_WHOLE;
-            next.phase = Phases.STEP;
+            s.mode = MODE_WHOLE;
+            s.phase = Phases.STEP;
         }
-        emit ElementChosen(s.dispute, s.move, _leave(turn, next), element, next.claimed);
+        emit ElementChosen(s.dispute, s.move, _leave(turn, s), element, s.claimed);
     }
 
     /// @inheritdoc IDisputeGame
-    function revealFold(State calldata s, int256[] calldata accs) external {
-        Turn memory turn = _enter(s, Phases.FOLD_REVEAL_ONLY);
+    function revealFold(bytes calldata state, int256[] calldata accs) external {
+        (Turn memory turn, State memory s) = _enter(state, Phases.FOLD_REVEAL_ONLY);
         uint256 expected = _segments(s);
         // The end of a chosen segment stays as it was, so that a second reveal can't move it.
         if (s.pinned) expected -= 1;
         if (accs.length != expected) revert WrongLength(expected, accs.length);
-        State memory next = s;
-        next.reveal = keccak256(abi.encodePacked(accs));
-        next.phase = Phases.FOLD_CHOOSE;
-        emit FoldRevealed(s.dispute, s.move, _leave(turn, next), accs);
+        s.reveal = keccak256(abi.encodePacked(accs));
+        s.phase = Phases.FOLD_CHOOSE;
+        emit FoldRevealed(s.dispute, s.move, _leave(turn, s), accs);
     }
 
     /// @inheritdoc IDisputeGame
-    function chooseFold(State calldata s, int256[] calldata accs, uint32 choice) external {
-        Turn memory turn = _enter(s, Phases.FOLD_CHOICE);
+    function chooseFold(bytes calldata state, int256[] calldata accs, uint32 choice) external {
+        (Turn memory turn, State memory s) = _enter(state, Phases.FOLD_CHOICE);
         _checkHash(s.reveal, keccak256(abi.encodePacked(accs)));
         uint256 k = _segments(s);
         uint256 choices = s.pinned ? k : k + 1;
         if (choice >= choices) revert NoSuchChoice(choices, choice);
-        State memory next = s;
-        next.reveal = 0;
+        s.reveal = 0;
         if (choice == k) {
-            next.mode = MODE_FINALIZE;
-            next.accLo = accs[k - 1];
-            next.accHi = accs[k - 1];
-            next.phase = Phases.STEP;
+            s.mode = MODE_FINALIZE;
+            s.accLo = accs[k - 1];
+            s.accHi = accs[k - 1];
+            s.phase = Phases.STEP;
         } else {
-            uint256 units = s.hi - s.lo;
-            next.lo = s.lo + uint64(choice * units / k);
-            next.hi = s.lo + uint64((uint256(choice) + 1) * units / k);
-            if (choice > 0) next.accLo = accs[choice - 1];
-            if (choice + 1 < k || !s.pinned) next.accHi = accs[choice];
-            next.pinned = true;
-            if (next.hi - next.lo > 1) {
-                next.phase = Phases.FOLD_REVEAL;
+            (uint64 lo, uint256 units) = (s.lo, s.hi - s.lo);
+            s.lo = lo + uint64(choice * units / k);
+            s.hi = lo + uint64((uint256(choice) + 1) * units / k);
+            if (choice > 0) s.accLo = accs[choice - 1];
+            if (choice + 1 < k || !s.pinned) s.accHi = accs[choice];
+            s.pinned = true;
+            if (s.hi - s.lo > 1) {
+                s.phase = Phases.FOLD_REVEAL;
             } else {
-                next.mode = MODE_SEGMENT;
-                next.phase = Phases.STEP;
+                s.mode = MODE_SEGMENT;
+                s.phase = Phases.STEP;
             }
         }
-        emit FoldChosen(s.dispute, s.move, _leave(turn, next), choice);
+        emit FoldChosen(s.dispute, s.move, _leave(turn, s), choice);
     }
 
     // ------------------------------------------------------------------ decisions
 
     /// @inheritdoc IDisputeGame
-    function step(State calldata s, bytes calldata witness) external {
-        Turn memory turn = _enter(s, Phases.STEP_ONLY);
+    function step(bytes calldata state, bytes calldata witness) external {
+        (Turn memory turn, State memory s) = _enter(state, Phases.STEP_ONLY);
         bool defenderIsRight = IStepVerifier(verifier).verify(_statement(turn, s), witness);
         _resolve(s.dispute, turn, !defenderIsRight, true);
     }
@@ -279,12 +272,17 @@ contract DisputeGame is Turns {
     // ------------------------------------------------------------------ trees, inside
 
     /// Leaves of the tree that the state is in.
-    function _leaves(Side memory side, State calldata s) private view returns (uint256) {
+    function _leaves(Side memory side, State memory s) private view returns (uint256) {
         if (s.phase <= Phases.BLOCKS_CHOOSE) {
             return uint256(side.promptLength) + side.outputLength - 1;
         }
         if (s.phase <= Phases.STEPS_CHOOSE) return _blockSteps(side, s.blockIndex);
-        return IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex).leaves;
+        return _shape(s).leaves;
+    }
+
+    /// Of the step's tensor.
+    function _shape(State memory s) private view returns (TensorShape memory) {
+        return IStepVerifier(verifier).shape(s.d0, s.d1, s.blockIndex);
     }
 
     function _isOutputBlock(Side memory side, uint256 blockIndex) private pure returns (bool) {
@@ -330,31 +328,30 @@ contract DisputeGame is Turns {
     /// The state in the chosen child of a revealed node; its phase is the caller's to set.
     function _descend(
         Side memory side,
-        State calldata s,
+        State memory s,
         uint32 child,
         bytes32 hash,
         bytes32[] calldata path
-    ) private view returns (State memory next) {
+    ) private view {
         uint256 choices = _childCount(_leaves(side, s), s.level, s.index);
         if (child >= choices) revert NoSuchChoice(choices, child);
         uint256 span = _span(s.level);
         _checkPath(hash, child, path, span, s.node);
-        next = s;
-        next.node = hash;
-        next.index = uint32((uint256(s.index) << span) + child);
-        next.level = uint32(s.level - span);
+        s.node = hash;
+        s.index = uint32((uint256(s.index) << span) + child);
+        s.level = uint32(s.level - span);
     }
 
     /// The state at a leaf of a step's tensor. `Collect`'s leaves are roots: they are compared
     /// whole, and nothing lies below them.
-    function _openLeaf(State memory next) private pure {
-        if (uint8(next.d0[0]) == OP_COLLECT) {
-            next.element = next.index;
-            next.claimed = int256(uint256(next.node));
-            next.mode = MODE_WHOLE;
-            next.phase = Phases.STEP;
+    function _openLeaf(State memory s) private pure {
+        if (uint8(s.d0[0]) == OP_COLLECT) {
+            s.element = s.index;
+            s.claimed = int256(uint256(s.node));
+            s.mode = MODE_WHOLE;
+            s.phase = Phases.STEP;
         } else {
-            next.phase = Phases.LEAF_REVEAL;
+            s.phase = Phases.LEAF_REVEAL;
         }
     }
 
@@ -416,13 +413,13 @@ contract DisputeGame is Turns {
     // ------------------------------------------------------------------ folds and steps, inside
 
     /// Segments of the state's fold. At least two: a fold of one unit never gets here.
-    function _segments(State calldata s) private view returns (uint256) {
+    function _segments(State memory s) private view returns (uint256) {
         uint256 units = s.hi - s.lo;
         uint256 most = uint256(1) << ARITY_BITS;
         return units < most ? units : most;
     }
 
-    function _statement(Turn memory turn, State calldata s)
+    function _statement(Turn memory turn, State memory s)
         private
         view
         returns (Statement memory x)

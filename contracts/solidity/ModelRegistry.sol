@@ -8,8 +8,8 @@ import {Program} from "./libraries/Program.sol";
 /// Knows models by their content. Anyone registers; nobody owns, changes or removes anything.
 ///
 /// The registry refuses every program on which a party that computed honestly could lose a dispute
-/// (`Program`). What it can't see is the weights: a party takes part only in models whose weights it
-/// has, which the id commits to.
+/// (`Program`). What it can't see is the weights: a party takes part only in models whose weights
+/// it has, which the id commits to.
 contract ModelRegistry is IModelRegistry {
     /// Longest context that the numerics are exact for (kernels/README.md, "Limits").
     uint32 internal constant CONTEXT_MAX = 65_536;

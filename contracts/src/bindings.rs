@@ -30,3 +30,7 @@ sol!(
     #[sol(rpc, all_derives)]
     "solidity/interfaces/IInferenceSettlement.sol"
 );
+sol!(
+    #[sol(rpc, all_derives)]
+    "solidity/interfaces/IInferenceConsumer.sol"
+);

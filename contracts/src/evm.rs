@@ -178,6 +178,11 @@ impl Evm {
         let _ = self.state.set_balance(account, wei);
     }
 
+    /// Puts code at an address, whatever was there.
+    pub fn set_code(&mut self, address: Address, code: Bytes) {
+        let _ = self.state.set_code(address, code);
+    }
+
     /// An account's wei.
     pub fn balance(&self, account: Address) -> U256 {
         self.state.balance(&account)
@@ -186,12 +191,6 @@ impl Evm {
     /// An account's code.
     pub fn code(&self, account: Address) -> Bytes {
         self.state.code(&account)
-    }
-
-    /// Gives an account this code, and leaves its storage as it is: for tests that stand something between
-    /// contracts.
-    pub fn set_code(&mut self, account: Address, code: Bytes) {
-        self.state.set_code(account, code);
     }
 
     /// A contract's storage slot.

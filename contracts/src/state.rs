@@ -112,10 +112,16 @@ impl State {
         Undo(vec![(address, before)])
     }
 
-    pub(crate) fn set_code(&mut self, address: Address, code: Bytes) {
+    /// Puts code at an address, whatever was there.
+    pub(crate) fn set_code(&mut self, address: Address, code: Bytes) -> Undo {
+        let before = Before::Whole(self.accounts.get(&address).cloned());
         let account = Arc::make_mut(self.accounts.entry(address).or_default());
         account.code_hash = keccak256(&code);
-        account.code = Bytecode::new_raw(code);
+        account.code = Bytecode::new_legacy(code);
+        if account.is_empty() {
+            self.accounts.remove(&address);
+        }
+        Undo(vec![(address, before)])
     }
 
     /// Applies what an execution changed.

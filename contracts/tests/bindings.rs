@@ -2,7 +2,7 @@
 
 use alloy::json_abi::JsonAbi;
 use alloy::primitives::hex;
-use alloy::sol_types::{SolError, SolInterface, SolValue};
+use alloy::sol_types::{SolError, SolInterface};
 use refute_contracts::artifact::{
     Contract, abi, bytecode, deployed_bytecode, error_name, init_code, revert_reason,
 };
@@ -11,7 +11,6 @@ use refute_contracts::bindings::{
     IInferenceSettlement::{IInferenceSettlementCalls, IInferenceSettlementEvents},
     IModelRegistry::{IModelRegistryCalls, IModelRegistryEvents},
     IStepVerifier::IStepVerifierCalls,
-    State,
 };
 
 fn assert_functions<C: SolInterface>(abi: &JsonAbi) {
@@ -64,13 +63,6 @@ fn reasons_of_the_language_are_words() {
     assert_eq!(revert_reason(&[1, 2, 3, 4]), "0x01020304");
     let text = alloy::sol_types::Revert::from("too late").abi_encode();
     assert_eq!(revert_reason(&text), "revert: too late");
-}
-
-#[test]
-fn a_state_hashes_as_twenty_words() {
-    let state = State { index: 7, pinned: true, ..State::default() };
-    assert_eq!(state.abi_encode().len(), 20 * 32);
-    assert_ne!(state, State::default());
 }
 
 #[test]

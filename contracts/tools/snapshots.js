@@ -9,7 +9,9 @@ const path = require("path");
 
 const PARTS_OF_TOLERANCE = 1000;
 
-// What the parties of a dispute can count on, at the default arity.
+// What a provider can count on, and the parties of a dispute can count on, at the default arity.
+const CLAIM_MAX = 150_000;
+const CLAIM = "claim, 24 tokens";
 const MOVE_MAX = 100_000;
 const STEP_MEDIAN_MAX = 600_000;
 const STEP_MAX = 1_000_000;
@@ -52,6 +54,7 @@ function targets() {
   const moves = [...game].filter(([name]) => MOVES.test(name)).map(([, gas]) => gas);
   const steps = [...read(measuredAt, "verifier.json").values()].map((gas) => gas + game.get(GAME_STEP));
   steps.sort((a, b) => a - b);
+  limit("a claim of 24 tokens", game.get(CLAIM), CLAIM_MAX);
   limit("the dearest move of a dispute", Math.max(...moves), MOVE_MAX);
   limit("the final step, median over its kinds", steps[steps.length >> 1], STEP_MEDIAN_MAX);
   limit("the final step, at worst", steps[steps.length - 1], STEP_MAX);

@@ -3,7 +3,9 @@
 //! An agent decides from the chain's events in its database, never from memory, so a restart goes on where it was. Every
 //! transaction has a name for its intention and is written down before it is sent ([`crate::chain::Sender`]).
 
-use crate::chain::{Chain, ChainError, Follower, Sender, SenderConfig, SyncReport};
+mod money;
+
+use crate::chain::{Chain, ChainError, Deployment, Follower, Sender, SenderConfig, SyncReport};
 use crate::chain::{Outcome, parse_key};
 use crate::model::Model;
 use crate::player::{self, Next, PlayError};
@@ -16,7 +18,7 @@ use refute_bisection::history::{History, HistoryError};
 use refute_bisection::merkle::MerkleError;
 use refute_bisection::rules::Rules;
 use refute_bisection::state::Party;
-use refute_contracts::bindings::{IDisputeGame as Game, IInferenceSettlement as Settlement};
+use refute_contracts::bindings::IDisputeGame as Game;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -148,6 +150,7 @@ impl Agent {
             claim_s: deployed.parameters.claim_s,
         };
         let store = Store::open(db, &binding)?;
+        log_terms(deployed);
         let arity = deployed.parameters.arity_bits;
         let rules = Rules::new(arity).ok_or(AgentError::Arity(arity))?;
         store.put_job(ARITY, B256::ZERO, &arity)?;
@@ -368,26 +371,29 @@ impl Agent {
         self.submit(&name, *game.address(), call.abi_encode(), U256::ZERO).await?;
         Ok(())
     }
+}
 
-    /// Withdraws what the settlement owes `payee`.
-    ///
-    /// # Errors
-    /// The chain, the database.
-    pub async fn withdraw(&self, payee: Address) -> Result<U256, AgentError> {
-        let pending = self.store.pending_transactions()?;
-        if pending.iter().any(|tx| tx.key.starts_with("withdraw:")) {
-            return Ok(U256::ZERO);
-        }
-        let owed = self.chain.withdrawable(payee).await?;
-        if owed.is_zero() {
-            return Ok(U256::ZERO);
-        }
-        let head = self.chain.head().await?;
-        let name = format!("withdraw:{payee}:{}", head.number);
-        tracing::info!(%payee, wei = %owed, "withdrawing");
-        self.settle(&name, &Settlement::withdrawCall { payee }, U256::ZERO).await?;
-        Ok(owed)
-    }
+/// What an operator should know of the contracts that the key deals with; that they are what their file says is checked.
+fn log_terms(deployed: &Deployment) {
+    let p = &deployed.parameters;
+    tracing::info!(
+        chain = deployed.chain_id,
+        settlement = %deployed.settlement,
+        numerics = deployed.numerics_version,
+        clock_s = p.clock_s,
+        min_response_s = p.min_response_s,
+        claim_s = p.claim_s,
+        window_min_s = p.window_min_s,
+        window_max_s = p.window_max_s,
+        bond_min_wei = %p.bond_min_wei,
+        bond_max_wei = %p.bond_max_wei,
+        burn_bps = p.burn_bps,
+        challenger_bond_wei = %p.challenger_bond_wei,
+        challenger_burn_bps = p.challenger_burn_bps,
+        move_reimbursement_wei = %p.move_reimbursement_wei,
+        moves_reimbursed = p.moves_reimbursed,
+        "terms"
+    );
 }
 
 /// A claim as the game sees it, with the model and the prompt of an own computation of it.
@@ -442,6 +448,6 @@ pub async fn connect(
     deployment: Option<&Path>,
 ) -> Result<Chain, ChainError> {
     let chain = Chain::connect(rpc, signer, None).await?;
-    let deployment = crate::chain::Deployment::load(chain.chain_id(), deployment)?;
+    let deployment = Deployment::load(chain.chain_id(), deployment)?;
     chain.with_deployment(deployment).await
 }

@@ -59,18 +59,32 @@ impl Options {
                 let adapter = Adapter::pick(self.adapter.as_deref())?;
                 Ok(Some(gpu(model, &adapter)?))
             }
-            Choice::Auto => {
-                let adapter = Adapter::pick(self.adapter.as_deref());
-                match adapter.ok().filter(Adapter::is_gpu).map(|a| gpu(model, &a)) {
-                    Some(Ok(gpu)) => Ok(Some(gpu)),
-                    Some(Err(error)) => {
-                        tracing::warn!(%error, "not on the GPU: the CPU takes over");
-                        Ok(Some(cpu(model)?))
-                    }
-                    None => Ok(Some(cpu(model)?)),
-                }
-            }
+            Choice::Auto => self.best(model).map(Some),
         }
+    }
+
+    /// The GPU that `auto` takes, or the CPU. An adapter that was named and isn't there is an error: whoever names one does not
+    /// expect another.
+    fn best(&self, model: &Model) -> Result<Arc<dyn Backend>, BackendError> {
+        let named = self.adapter.as_deref().filter(|text| !text.is_empty());
+        let adapter = match Adapter::pick(named) {
+            Ok(adapter) => adapter,
+            Err(error) if named.is_some() => return Err(error),
+            Err(_) => return cpu(model),
+        };
+        if !adapter.is_gpu() {
+            if named.is_some() {
+                tracing::warn!(
+                    adapter = adapter.name(),
+                    "it runs shaders on the CPU, whose own kernels are faster: --backend gpu takes it all the same"
+                );
+            }
+            return cpu(model);
+        }
+        gpu(model, &adapter).or_else(|error| {
+            tracing::warn!(%error, "not on the GPU: the CPU takes over");
+            cpu(model)
+        })
     }
 }
 

@@ -53,7 +53,8 @@ impl Cost {
 
     fn of_decoder(decoder: &Decoder, batch: usize, prompt: usize, output: usize) -> Self {
         let context = decoder.context as u64;
-        let positions = (prompt as u64 + output as u64).saturating_sub(1).min(context);
+        let positions =
+            (prompt as u64).saturating_add(output as u64).saturating_sub(1).min(context);
         let outputs = (output as u64).min(positions);
         let weights = |linear: &&Linear| (linear.weights.rows * linear.weights.cols) as u64;
         let mut products = outputs * weights(&&decoder.output);

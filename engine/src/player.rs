@@ -12,7 +12,7 @@ use refute_bisection::player::{Action, Challenger, Defender, Player, PlayerError
 use refute_bisection::position::{Block, Element, Step};
 use refute_bisection::rules::Rules;
 use refute_bisection::state::{Party, State, Word};
-use refute_contracts::bindings::{self as abi, IDisputeGame as Game};
+use refute_contracts::bindings::IDisputeGame as Game;
 
 /// Why there's no next call.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +77,7 @@ fn play<P: Player<Trace = Own>>(
             let expansion = own.expansion(state.block.0)?;
             let paths = Known { player, history };
             let witness = witness::build(own.run(), &expansion, &state, &paths)?;
-            ("step", Game::stepCall { s: to_abi(&state), witness }.abi_encode().into())
+            ("step", Game::stepCall { state: state.encode().into(), witness }.abi_encode().into())
         }
     };
     Ok(Next::Call { name, number: state.move_number, data })
@@ -98,15 +98,16 @@ impl<P: Player<Trace = Own>> Paths for Known<'_, P> {
     }
 }
 
-fn encode(state: &State, action: Move) -> Bytes {
-    let s = to_abi(state);
+/// The call of the game that makes a move on a state.
+pub fn encode(state: &State, action: Move) -> Bytes {
+    let state = Bytes::from(state.encode());
     let data = match action {
         Move::Reveal { children } => {
-            Game::revealCall { s, children: hashes(children) }.abi_encode()
+            Game::revealCall { state, children: hashes(children) }.abi_encode()
         }
         Move::Expand { step_root, collect_proof, sample_proof, tokens, token_proof, children } => {
             Game::expandCall {
-                s,
+                state,
                 stepRoot: step_root.into(),
                 collectProof: hashes(collect_proof),
                 sampleProof: hashes(sample_proof),
@@ -117,10 +118,10 @@ fn encode(state: &State, action: Move) -> Bytes {
             .abi_encode()
         }
         Move::Choose { child, hash, path } => {
-            Game::chooseCall { s, child, hash: hash.into(), path: hashes(path) }.abi_encode()
+            Game::chooseCall { state, child, hash: hash.into(), path: hashes(path) }.abi_encode()
         }
         Move::ChooseStep { child, hash, path, d0, d1, descriptor_proof } => Game::chooseStepCall {
-            s,
+            state,
             child,
             hash: hash.into(),
             path: hashes(path),
@@ -129,42 +130,16 @@ fn encode(state: &State, action: Move) -> Bytes {
             descriptorProof: hashes(descriptor_proof),
         }
         .abi_encode(),
-        Move::RevealLeaf { data } => Game::revealLeafCall { s, data: data.into() }.abi_encode(),
+        Move::RevealLeaf { data } => Game::revealLeafCall { state, data: data.into() }.abi_encode(),
         Move::ChooseElement { data, element } => {
-            Game::chooseElementCall { s, data: data.into(), element: element.0 }.abi_encode()
+            Game::chooseElementCall { state, data: data.into(), element: element.0 }.abi_encode()
         }
-        Move::RevealFold { accs } => Game::revealFoldCall { s, accs: words(accs) }.abi_encode(),
+        Move::RevealFold { accs } => Game::revealFoldCall { state, accs: words(accs) }.abi_encode(),
         Move::ChooseFold { accs, choice } => {
-            Game::chooseFoldCall { s, accs: words(accs), choice }.abi_encode()
+            Game::chooseFoldCall { state, accs: words(accs), choice }.abi_encode()
         }
     };
     data.into()
-}
-
-/// The contract's form of a state.
-pub fn to_abi(state: &State) -> abi::State {
-    abi::State {
-        dispute: state.dispute.into(),
-        r#move: state.move_number,
-        phase: state.phase.code(),
-        node: state.node.into(),
-        level: state.level.0,
-        index: state.index.0,
-        blockIndex: state.block.0,
-        stepRoot: state.step_root.into(),
-        step: state.step.0,
-        d0: state.d0.into(),
-        d1: state.d1.into(),
-        element: state.element.0,
-        claimed: I256::from_be_bytes(state.claimed),
-        lo: state.lo,
-        hi: state.hi,
-        accLo: I256::from_be_bytes(state.acc_lo),
-        accHi: I256::from_be_bytes(state.acc_hi),
-        pinned: state.pinned,
-        reveal: state.reveal.into(),
-        mode: state.mode.code(),
-    }
 }
 
 /// An event of the contract as the game's, with the hash of the state after it (none after the last one). `None` for the

@@ -1,5 +1,12 @@
 //! The provider: accepts requests for its models, answers and claims, defends its claims, collects its fees.
 
+mod pace;
+mod policy;
+mod settle;
+
+pub use pace::Pace;
+pub use policy::{Declined, Policy, in_time};
+
 use crate::agent::{Agent, AgentError, Computed};
 use crate::fault::{FaultError, FaultSpec};
 use crate::model::Model;
@@ -10,36 +17,29 @@ use crate::worker::Worker;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Seconds before a request's deadline in which it isn't accepted any more: the transaction may come too late.
 const ACCEPT_MARGIN_S: u64 = 5;
-
-/// How a provider behaves.
-#[derive(Clone, Debug)]
-pub struct Policy {
-    /// Who gets the money; the key's own address unless told otherwise.
-    pub payee: Option<Address>,
-    /// Smallest fee, wei.
-    pub min_fee: U256,
-    /// Requests accepted or claimed and not settled, at most.
-    pub active_max: u32,
-    /// Requests accepted ever, at most.
-    pub requests_max: Option<u32>,
-    /// What to falsify, in drills.
-    pub fault: Option<FaultSpec>,
-}
 
 /// A provider at work.
 #[derive(Debug)]
 pub struct Provider {
     agent: Agent,
     policy: Policy,
+    /// How fast this machine is with each model.
+    paces: Paces,
     /// Requests that turned out not to be answerable here; forgotten at a restart.
     refused: HashSet<B256>,
+    /// Why requests were left to others, to say so once.
+    declined: HashMap<B256, Declined>,
 }
+
+/// Shared with the computations, which correct it.
+type Paces = Arc<Mutex<BTreeMap<B256, Pace>>>;
 
 /// Why a provider ends.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +55,72 @@ pub enum ProviderError {
 impl Provider {
     /// A provider over an agent.
     pub fn new(agent: Agent, policy: Policy) -> Self {
-        Self { agent, policy, refused: HashSet::new() }
+        let (paces, refused, declined) = Default::default();
+        Self { agent, policy, paces, refused, declined }
+    }
+
+    /// Measures how fast it is, which it has to know before it stakes anything on being in time.
+    ///
+    /// # Errors
+    /// Models that can't be run here.
+    pub async fn measure(&self) -> Result<(), ProviderError> {
+        for id in self.agent.model_ids() {
+            let Some(model) = self.agent.model(id).cloned() else { continue };
+            let never = AtomicBool::new(false);
+            let measured = tokio::task::spawn_blocking(move || Pace::measure(&model, &never));
+            let pace = measured.await.map_err(AgentError::from)?.map_err(AgentError::from)?;
+            tracing::info!(
+                model = %id,
+                prefill_us = pace.replay(1).as_micros(),
+                decode_us = pace.generation(0, 1).as_micros(),
+                "time for a token"
+            );
+            self.paces().insert(id, pace);
+        }
+        Ok(())
+    }
+
+    fn paces(&self) -> std::sync::MutexGuard<'_, BTreeMap<B256, Pace>> {
+        // A panic elsewhere leaves at worst an older pace.
+        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time that what is accepted, or about to be, and not claimed yet will take.
+    fn queued(&self) -> Result<Duration, ProviderError> {
+        let store = &self.agent.store;
+        let mut queue = store.accepted_requests(self.agent.address())?;
+        for tx in store.pending_transactions()? {
+            let id = tx.key.strip_prefix("accept:").and_then(|key| key.split(':').next());
+            if let Some(id) = id.and_then(|id| id.parse().ok()) {
+                queue.extend(store.request(id)?);
+            }
+        }
+        queue.sort_by_key(|request| request.request_id);
+        queue.dedup_by_key(|request| request.request_id);
+        let paces = self.paces();
+        let time = |r: &Request| {
+            let pace = paces.get(&r.model_id)?;
+            Some(pace.generation(r.prompt.len() as u32, r.max_output))
+        };
+        Ok(queue.iter().filter_map(time).fold(Duration::ZERO, Duration::saturating_add))
+    }
+
+    /// Whether it is worth the risk.
+    async fn judge(&self, request: &Request) -> Result<Result<(), Declined>, ProviderError> {
+        if let Err(declined) = self.policy.allows(request) {
+            return Ok(Err(declined));
+        }
+        let chain = &self.agent.chain;
+        let params = &chain.deployment().map_err(AgentError::from)?.parameters;
+        let pace = self.paces().get(&request.model_id).copied();
+        if let Some(pace) = pace
+            && let Err(declined) = in_time(request, pace, self.queued()?, params)
+        {
+            return Ok(Err(declined));
+        }
+        let balance = chain.balance(self.agent.address()).await.map_err(AgentError::from)?;
+        let bond = request.bond_wei;
+        Ok(if balance <= bond { Err(Declined::Funds { balance, bond }) } else { Ok(()) })
     }
 
     fn payee(&self) -> Address {
@@ -132,9 +197,20 @@ impl Provider {
         let fault = self.policy.fault.clone();
         // An answer with another fault, or with one that is gone, is none: its tokens may be wrong.
         let record = record.filter(|r| r.fault == fault.as_ref().map(ToString::to_string));
+        let paces = Arc::clone(&self.paces);
         let work = move |stop: Arc<AtomicBool>| match record {
             Some(record) => replay(&model, request.ask(), &record.output, fault.as_ref(), &stop),
-            None => generate(&model, &request, fault.as_ref(), &stop),
+            None => {
+                let start = Instant::now();
+                let player = generate(&model, &request, fault.as_ref(), &stop)?;
+                let output = player.run().output().len() as u32;
+                let mut paces = paces.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(pace) = paces.get_mut(&model.id) {
+                    let estimated = pace.generation(request.prompt.len() as u32, output);
+                    *pace = pace.corrected(estimated, start.elapsed());
+                }
+                Ok(player)
+            }
         };
         match self.agent.compute(request_id, work).await? {
             Computed::Ready(player) => Ok(Some(player)),
@@ -144,35 +220,6 @@ impl Provider {
         }
     }
 
-    /// Finalizes its claims whose window has ended.
-    async fn finalize(&self, now_s: u64) -> Result<(), ProviderError> {
-        for claim in self.agent.store.finalizable_claims(now_s)? {
-            if claim.provider == self.agent.address() {
-                let name = format!("finalize:{}", claim.claim_id);
-                let call = Settlement::finalizeCall { claimId: claim.claim_id };
-                self.agent.settle(&name, &call, U256::ZERO).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Gets the rest of its bond back where it missed its time, and frees requests that others missed and it can serve.
-    async fn release(&self, now_s: u64) -> Result<(), ProviderError> {
-        for request in self.agent.store.missed_requests(now_s)? {
-            let own = request.provider == Some(self.agent.address());
-            let wanted = self.agent.model(request.model_id).is_some()
-                && request.fee_wei >= self.policy.min_fee
-                && self.has_room()?;
-            if own || wanted {
-                let round = self.round(&request)?;
-                let name = format!("release:{}:{round}", request.request_id);
-                let call = Settlement::releaseCall { requestId: request.request_id };
-                self.agent.settle(&name, &call, U256::ZERO).await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Accepts what it has room for.
     async fn accept(&mut self, now_s: u64) -> Result<(), ProviderError> {
         let agent = &self.agent;
@@ -180,7 +227,7 @@ impl Provider {
             agent.store.open_requests(&agent.model_ids(), now_s.saturating_add(ACCEPT_MARGIN_S))?;
         for request in open {
             let id = request.request_id;
-            if self.refused.contains(&id) || request.fee_wei < self.policy.min_fee {
+            if self.refused.contains(&id) {
                 continue;
             }
             let round = self.round(&request)?;
@@ -189,14 +236,23 @@ impl Provider {
             if known.is_none_or(|r| r < round) && !self.has_room()? {
                 return Ok(());
             }
+            // What was decided once is followed up.
+            if known != Some(round)
+                && let Err(declined) = self.judge(&request).await?
+            {
+                if self.declined.get(&id) != Some(&declined) {
+                    tracing::warn!(request = %id, reason = %declined, "left to others");
+                    self.declined.insert(id, declined);
+                }
+                continue;
+            }
             if !self.is_answerable(&request).await? {
                 continue;
             }
             self.agent.store.put_job("accept", id, &round).map_err(AgentError::from)?;
             let call = Settlement::acceptCall { requestId: id, payee: self.payee() };
-            let bond = self.agent.chain.deployment().map_err(AgentError::from)?;
-            let bond = bond.parameters.provider_bond_wei;
-            tracing::info!(request = %id, fee_wei = %request.fee_wei, "accepting");
+            let bond = request.bond_wei;
+            tracing::info!(request = %id, fee_wei = %request.fee_wei, bond_wei = %bond, "accepting");
             self.agent.settle(&format!("accept:{id}:{round}"), &call, bond).await?;
         }
         Ok(())
@@ -233,25 +289,6 @@ impl Provider {
         let again = |e: &&crate::chain::Logged| matches!(e.event.name(), "Rejected" | "Released");
         Ok(events.iter().filter(again).count() as u32)
     }
-
-    /// Frees the runs of claims that are settled.
-    fn forget_settled(&self) -> Result<(), ProviderError> {
-        let (store, me) = (&self.agent.store, self.agent.address());
-        let pending: HashSet<B256> = store
-            .pending_claims(Some(me))?
-            .into_iter()
-            .map(|c| c.request_id)
-            .chain(store.accepted_requests(me)?.into_iter().map(|r| r.request_id))
-            .collect();
-        for id in self.agent.seats() {
-            let request = store.request(id)?;
-            let open = request.is_some_and(|r| r.claim_id.is_none());
-            if !open && !pending.contains(&id) {
-                self.agent.forget(id);
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Worker for Provider {
@@ -270,6 +307,7 @@ impl Worker for Provider {
         self.defend().await?;
         self.claim().await?;
         self.finalize(now_s).await?;
+        self.deliver().await?;
         self.release(now_s).await?;
         self.accept(now_s).await?;
         self.forget_settled()?;

@@ -2,6 +2,8 @@
 
 #[path = "chain/connect.rs"]
 mod connect;
+#[path = "chain/deploy.rs"]
+mod deploy;
 #[path = "chain/follow.rs"]
 mod follow;
 #[path = "chain/proxy.rs"]

@@ -156,7 +156,8 @@ fn a_drawn_answer_is_reproduced_with_its_seed_and_temperature_only() {
     let verify = [&verify[..], &PROMPT].concat();
     assert_eq!(home.json(&verify)["valid"], true);
     assert_eq!(home.json(&[&verify[..], &drawn].concat())["valid"], true);
-    for other in [["--seed", "0"], ["--seed", "9223372036854775807"], ["--temperature", "0.05"]] {
+    for other in [["--seed", "0"], ["--seed", "9223372036854775807"], ["--temperature", "0.00002"]]
+    {
         let error = home.error(&[&verify[..], &other].concat());
         assert!(error.contains("not what the model computes"), "{error}");
     }
@@ -260,6 +261,9 @@ fn files_that_cannot_be_exact_are_refused_by_name() {
     let gpu =
         ["run", "--model", "tiny.gguf", "--prompt", "x", "--backend", "gpu", "--adapter", "none"];
     assert!(home.error(&gpu).contains("--backend"), "gpu is refused");
+    // Whoever names an adapter doesn't expect the CPU, whatever else is chosen.
+    let auto = ["run", "--model", "tiny.gguf", "--prompt", "x", "--adapter", "no such thing"];
+    assert!(home.error(&auto).contains("--backend cpu"), "a name that nothing has is refused");
     let tokens = ["run", "--model", "tiny.gguf", "--prompt-tokens", "1,320"];
     assert!(home.error(&tokens).contains("vocabulary of 320"));
 }
@@ -269,7 +273,17 @@ fn usage_errors_exit_with_2_and_help_has_examples() {
     let home = Home::new();
     assert_eq!(home.refute(&["run"]).status.code(), Some(2));
     assert_eq!(home.refute(&["no-such-command"]).status.code(), Some(2));
-    for command in [&["run"][..], &["eval"], &["verify"], &["devnet"], &["model", "import"]] {
+    for command in [
+        &["run"][..],
+        &["eval"],
+        &["verify"],
+        &["devnet"],
+        &["deploy"],
+        &["request"],
+        &["provider"],
+        &["deliver"],
+        &["model", "import"],
+    ] {
         let help = home.refute(&[command, &["--help"]].concat());
         assert!(help.status.success());
         assert!(text(&help.stdout).contains("Example"), "{command:?}");

@@ -7,7 +7,7 @@
 mod report;
 mod story;
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U256};
 use anyhow::{Context, bail, ensure};
 use clap::Parser;
 use refute_engine::agent::connect;
@@ -150,7 +150,7 @@ impl Demo {
             std::fs::remove_dir_all(&args.out)
                 .with_context(|| format!("{} can't be emptied", args.out.display()))?;
         }
-        let deploy = ["--window", WINDOW_S, "--clock", "120", "--min-response", "20"];
+        let deploy = ["--window-min", WINDOW_S, "--clock", "120", "--min-response", "20"];
         let net = Net::start(&args.out, &ChainKind::Devnet(Vec::new()), &deploy)?;
         story::line(&format!("a chain at {}, the contracts on it", net.rpc));
         let file = args.model.to_string_lossy().into_owned();
@@ -211,7 +211,7 @@ impl Demo {
     /// What the dispute came down to, what it cost, and who paid.
     async fn fraud(&mut self, args: &Arguments, rejected: B256) -> anyhow::Result<Fraud> {
         let dispute = self.story.dispute().context("a claim was rejected without a dispute")?;
-        let rewarded = self.until_rewarded().await?;
+        let (rewarded, reimbursed) = self.until_rewarded().await?;
         let id = dispute.to_string();
         let db = args.out.join("watcher.db").to_string_lossy().into_owned();
         let step = self.net.watcher(&["step", &id, "--db", &db, "--model", &self.model])?;
@@ -230,7 +230,8 @@ impl Demo {
             gas_total: costs.gas,
             calldata_bytes: costs.calldata,
             step_gas,
-            reward_wei: rewarded,
+            reward_wei: rewarded.to_string(),
+            reimbursed_wei: reimbursed.to_string(),
             burned_wei: self.story.burned().context("nothing was burned")?.to_string(),
             reopened_status: String::new(),
             reopened_text: String::new(),
@@ -239,16 +240,21 @@ impl Demo {
         Ok(fraud)
     }
 
-    async fn until_rewarded(&mut self) -> anyhow::Result<String> {
+    /// The reward, and what the moves were paid with: they come in one transaction.
+    async fn until_rewarded(&mut self) -> anyhow::Result<(U256, U256)> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             self.story.follow().await?;
-            let reward = self.story.events().find_map(|e| match &e.event {
-                Event::Rewarded(r) => Some(r.amount.to_string()),
-                _ => None,
-            });
-            if let Some(reward) = reward {
-                return Ok(reward);
+            let (mut reward, mut moves) = (U256::ZERO, U256::ZERO);
+            for logged in self.story.events() {
+                match &logged.event {
+                    Event::Rewarded(e) => reward += e.amount,
+                    Event::Reimbursed(e) => moves += e.amount,
+                    _ => {}
+                }
+            }
+            if !reward.is_zero() {
+                return Ok((reward, moves));
             }
             ensure!(Instant::now() < deadline, "the watcher never got its reward");
             tokio::time::sleep(Duration::from_millis(100)).await;

@@ -38,6 +38,7 @@ pub(crate) struct Fraud {
     pub(crate) calldata_bytes: u64,
     pub(crate) step_gas: u64,
     pub(crate) reward_wei: String,
+    pub(crate) reimbursed_wei: String,
     pub(crate) burned_wei: String,
     pub(crate) reopened_status: String,
     pub(crate) reopened_text: String,

@@ -58,7 +58,10 @@ pub(crate) fn verdict(fraud: &Fraud) {
         "{} rounds, {} transactions, {} gas ({} in the step), {} bytes of calldata",
         fraud.rounds, fraud.transactions, fraud.gas_total, fraud.step_gas, fraud.calldata_bytes
     ));
-    line(&format!("burned {} wei, rewarded {} wei", fraud.burned_wei, fraud.reward_wei));
+    line(&format!(
+        "burned {} wei, rewarded {} wei, and {} wei for the watcher's moves",
+        fraud.burned_wei, fraud.reward_wei, fraud.reimbursed_wei
+    ));
 }
 
 impl Story {
@@ -176,7 +179,7 @@ impl Story {
             .events
             .iter()
             .filter_map(|e| match &e.event {
-                Event::Requested(r) => Some((r.requestId, r.prompt.len() / 4)),
+                Event::Requested(r) => Some((r.requestId, r.params.prompt.len() / 4)),
                 _ => None,
             })
             .collect();

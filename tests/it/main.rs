@@ -1,5 +1,9 @@
 //! Tests that drive the packages together.
 
+/// Every strategy, random faults and random lies on the real contracts.
+mod adversary;
+/// What each arity costs.
+mod arity;
 /// Runs on backends against the reference executor.
 mod backends;
 /// The WGSL kernels in Chromium.

@@ -1,13 +1,16 @@
 //! The contracts on the embedded EVM, and disputes played to the end between two runs.
 
-use alloy::primitives::{Address, B256, Bytes, U256, address, hex};
-use alloy::sol_types::{SolCall, SolEventInterface, SolValue};
+use alloy::primitives::{Address, B256, Bytes, U256, address};
+use alloy::sol_types::{SolCall, SolEventInterface};
 use refute_bisection::history::History;
 use refute_bisection::rules::Rules;
 use refute_bisection::state::{Party, Phase, State};
-use refute_contracts::artifact::{Contract, bytecode};
-use refute_contracts::bindings::{IDisputeGame as Game, IInferenceSettlement as Settlement};
+use refute_contracts::bindings::{
+    GameParams, IDisputeGame as Game, IInferenceSettlement as Settlement, RequestParams, Terms,
+};
+use refute_contracts::create2;
 use refute_contracts::evm::{Evm, Outcome};
+use refute_contracts::plan::Plan;
 use refute_engine::model::Model;
 use refute_engine::player::{self, Next};
 use refute_engine::provider::packed;
@@ -61,6 +64,7 @@ pub struct Arena {
     /// `InferenceSettlement`.
     pub settlement: Address,
     rules: Rules,
+    window_s: u32,
     nonce: u64,
 }
 
@@ -112,6 +116,24 @@ impl Verdict {
     }
 }
 
+/// The terms of every arena: what a claim's bond is, and what is done with it.
+pub fn terms(window_s: u32) -> Terms {
+    Terms {
+        bondMin: ETHER,
+        bondMax: 100 * ETHER,
+        burnBps: 5_000,
+        missBps: 1_000,
+        challengerBond: ETHER / 10,
+        challengerBurnBps: 5_000,
+        moveReimbursement: ETHER / 1_000,
+        movesReimbursed: 32,
+        windowMinS: window_s,
+        windowMaxS: window_s.saturating_mul(10),
+        claimS: 3600,
+        callbackGasMax: 1_000_000,
+    }
+}
+
 impl Arena {
     /// Deploys the contracts.
     ///
@@ -123,23 +145,23 @@ impl Arena {
         for account in [DEPLOYER, REQUESTER, PROVIDER, CHALLENGER] {
             evm.set_balance(account, U256::from(1000 * ETHER));
         }
-        let mut deploy = |contract: Contract, args: Vec<u8>| {
-            evm.deploy(DEPLOYER, &bytecode(contract), &args).expect("artifacts deploy").address
-        };
-        let verifier = deploy(Contract::StepVerifier, Vec::new());
-        let registry = deploy(Contract::ModelRegistry, verifier.abi_encode());
-        // The game comes third and knows the settlement, which comes fourth.
-        let settlement = DEPLOYER.create(3);
+        evm.set_code(create2::PROXY, create2::PROXY_CODE.clone());
         let Parameters { arity_bits, clock_s, min_response_s, window_s } = parameters;
-        let args = (registry, settlement, arity_bits, clock_s, min_response_s);
-        let game = deploy(Contract::DisputeGame, args.abi_encode_params());
-        // `Terms`: provider's bond, its burned part, penalty of a miss, challenger's bond, its burned part, window, time to claim.
-        let wei = [ETHER, ETHER / 2, ETHER / 10, ETHER / 10, ETHER / 20].map(U256::from);
-        let terms = (wei, window_s, 3600u32);
-        let args = (registry, game, terms).abi_encode_params();
-        assert_eq!(deploy(Contract::InferenceSettlement, args), settlement);
+        let game =
+            GameParams { arityBits: arity_bits, clockS: clock_s, minResponseS: min_response_s };
+        let chain_id = refute_contracts::evm::DEFAULT_CHAIN_ID;
+        let plan = Plan::new(chain_id, B256::ZERO, &game, &terms(window_s)).expect("it deploys");
+        for planned in plan.contracts() {
+            if let Some(init_code) = &planned.init_code {
+                let data = create2::calldata(B256::ZERO, init_code);
+                let made = evm.call(DEPLOYER, create2::PROXY, &data, U256::ZERO);
+                assert!(made.expect("a call").is_success(), "{}", planned.contract.name());
+            }
+            assert_eq!(evm.code(planned.address), planned.code, "{}", planned.contract.name());
+        }
+        let [verifier, registry, settlement, game] = plan.contracts().map(|c| c.address);
         let rules = Rules::new(arity_bits).expect("an arity of 1 to 8 bits");
-        Self { evm, verifier, registry, game, settlement, rules, nonce: 0 }
+        Self { evm, verifier, registry, game, settlement, rules, window_s, nonce: 0 }
     }
 
     /// The rules of this deployment's game.
@@ -166,22 +188,26 @@ impl Arena {
         self.claim_of(run, run.sampling())
     }
 
-    /// The same, of a request with this sampling, which then all claims of this arena are on.
+    /// The same, of a request with this sampling, whatever the run's was.
     ///
     /// # Panics
     /// If the settlement refuses.
     pub fn claim_of(&mut self, run: &Run, sampling: Sampling) -> B256 {
-        if sampling != Sampling::GREEDY {
-            self.draw(sampling);
-        }
         self.nonce += 1;
-        let request = Settlement::requestCall {
+        let params = RequestParams {
             modelId: run.model().id,
             prompt: packed(run.prompt()),
             maxOutput: run.output().len() as u32,
+            seed: sampling.seed,
+            temperature: sampling.temperature,
+            bond: ETHER,
+            windowS: self.window_s,
             deadline: self.evm.timestamp() + 100_000,
+            callback: Address::ZERO,
+            callbackGas: 0,
             nonce: U256::from(self.nonce),
         };
+        let request = Settlement::requestCall { p: params };
         let fee = U256::from(ETHER / 100);
         let request_id = self.settle(REQUESTER, &request, fee);
         let accept = Settlement::acceptCall { requestId: request_id, payee: PROVIDER };
@@ -194,24 +220,24 @@ impl Arena {
         self.settle(PROVIDER, &claim, U256::ZERO)
     }
 
-    /// Stands between the game and the settlement, whose requests are greedy: says that they have this sampling.
-    ///
-    /// # Panics
-    /// If it is called twice.
-    fn draw(&mut self, sampling: Sampling) {
-        let inner = address!("00000000000000000000000000000000000d0005");
-        assert!(self.evm.code(inner).is_empty(), "one sampling an arena");
-        self.evm.set_code(inner, self.evm.code(self.settlement));
-        self.evm.set_code(self.settlement, interposer(inner, sampling));
-    }
-
     /// Opens a dispute.
     ///
     /// # Panics
     /// If the settlement refuses.
     pub fn challenge(&mut self, claim_id: B256) -> B256 {
+        self.challenge_for(claim_id).0
+    }
+
+    /// Opens a dispute, and says for how much gas.
+    ///
+    /// # Panics
+    /// If the settlement refuses.
+    pub fn challenge_for(&mut self, claim_id: B256) -> (B256, u64) {
         let call = Settlement::challengeCall { claimId: claim_id, payee: CHALLENGER };
-        self.settle(CHALLENGER, &call, U256::from(ETHER / 10))
+        let value = U256::from(ETHER / 10);
+        let sent = self.evm.send(CHALLENGER, self.settlement, &call, value);
+        let (dispute, outcome) = sent.expect("the settlement accepts");
+        (dispute, outcome.gas_used)
     }
 
     /// Calls the settlement, which must succeed.
@@ -269,7 +295,11 @@ impl Arena {
         self.evm.call(from, self.game, data, U256::ZERO).expect("the EVM takes the call")
     }
 
-    fn follow(
+    /// Takes what the game said in a transaction into the history; the winner once it is decided.
+    ///
+    /// # Panics
+    /// If the contract and the history come to different states.
+    pub fn follow(
         &self,
         outcome: &Outcome,
         subject: &Subject,
@@ -288,20 +318,6 @@ impl Arena {
         }
         None
     }
-}
-
-/// Code that delegates every call to `inner`, and puts a sampling into what `subjectOf` returns.
-fn interposer(inner: Address, Sampling { seed, temperature }: Sampling) -> Bytes {
-    // calldatacopy(0, 0, calldatasize); delegatecall(gas, inner, 0, calldatasize, 0, 0)
-    let delegate = [&hex!("365f5f375f5f365f73")[..], inner.as_slice(), &hex!("5af4")].concat();
-    // returndatacopy(0, 0, returndatasize); if it failed, revert(0, returndatasize)
-    let copy = hex!("3d5f5f3e6029573d5ffd5b");
-    // if calldataload(0) >> 224 == selector: mstore(0xc0, seed), mstore(0xe0, temperature)
-    let select = [&hex!("5f3560e01c63")[..], &Game::subjectOfCall::SELECTOR].concat();
-    let seed = [&hex!("1415604d5767")[..], &seed.to_be_bytes(), &hex!("60c052")].concat();
-    let temperature = [&hex!("63")[..], &temperature.to_be_bytes(), &hex!("60e052")].concat();
-    // return(0, returndatasize)
-    [&delegate[..], &copy, &select, &seed, &temperature, &hex!("5b3d5ff3")].concat().into()
 }
 
 /// What a run says when it is claimed.

@@ -2,6 +2,8 @@
 //! between two runs on the embedded EVM.
 
 pub mod arena;
+pub mod court;
+pub mod faults;
 pub mod large;
 pub mod processes;
 pub mod real;

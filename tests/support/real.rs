@@ -1,5 +1,6 @@
 //! The real model, where its file is at hand.
 
+use refute_engine::backend::{Choice, Options};
 use refute_engine::model::Model;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,4 +32,13 @@ pub fn file() -> Option<PathBuf> {
 /// As [`file()`], and if it can't be imported.
 pub fn model() -> Option<Arc<Model>> {
     Some(Arc::new(Model::open(&file()?, &|_, _| {}).expect("the real model is importable")))
+}
+
+/// Lets a model run on the CPU's vector kernels, not on the reference.
+///
+/// # Panics
+/// If they can't take it.
+pub fn on_cpu(model: &Model) {
+    let options = Options { backend: Choice::Cpu, ..Options::default() };
+    options.attach(model).expect("the CPU takes every model");
 }

@@ -203,6 +203,10 @@ fn status(args: &Database, json: bool) -> anyhow::Result<()> {
                 ),
             ),
             ("rewards", format!("{} wei", status.rewards_wei)),
+            (
+                "reimbursed",
+                format!("{} wei for {} moves", status.reimbursed_wei, status.moves_reimbursed),
+            ),
             ("spent", format!("{} gas in {} transactions", status.gas_used, status.transactions)),
             ("on their way", status.pending.to_string()),
         ])
@@ -221,10 +225,14 @@ fn disputes(args: &Database, json: bool) -> anyhow::Result<()> {
             l.outcome.to_owned(),
             l.moves.to_string(),
             l.reward_wei.clone().unwrap_or_default(),
+            l.reimbursed_wei.clone().unwrap_or_default(),
         ]
     };
     let rows: Vec<_> = lines.iter().map(row).collect();
-    println!("{}", ui::table(&["dispute", "outcome", "moves", "reward (wei)"], &rows));
+    println!(
+        "{}",
+        ui::table(&["dispute", "outcome", "moves", "reward (wei)", "reimbursed (wei)"], &rows)
+    );
     Ok(())
 }
 

@@ -28,6 +28,10 @@ pub struct Status {
     pub disputes_lost: usize,
     /// Rewards credited to its disputes, wei.
     pub rewards_wei: String,
+    /// Reimbursements of its moves, wei.
+    pub reimbursed_wei: String,
+    /// Its moves that were reimbursed.
+    pub moves_reimbursed: u64,
     /// Transactions mined.
     pub transactions: u64,
     /// Gas of them.
@@ -55,6 +59,10 @@ pub struct DisputeLine {
     pub resolved_at_s: Option<u64>,
     /// The reward that came of it, wei.
     pub reward_wei: Option<String>,
+    /// What its moves were reimbursed with, wei.
+    pub reimbursed_wei: Option<String>,
+    /// Moves that were reimbursed.
+    pub moves_reimbursed: u32,
 }
 
 /// Counts everything.
@@ -66,7 +74,10 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
     let count = |kind| verdicts.iter().filter(|v| v.kind == kind).count();
     let lines = disputes(store)?;
     let outcome = |name: &str| lines.iter().filter(|l| l.outcome == name).count();
-    let rewards = lines.iter().filter_map(|l| l.reward_wei.as_ref()?.parse::<U256>().ok());
+    let total = |amount: fn(&DisputeLine) -> Option<&String>| {
+        let amounts = lines.iter().filter_map(|line| amount(line)?.parse::<U256>().ok());
+        amounts.fold(U256::ZERO, U256::saturating_add).to_string()
+    };
     let costs = store.costs("")?;
     let binding = store.binding();
     Ok(Status {
@@ -79,7 +90,9 @@ pub fn status(store: &Store) -> Result<Status, StoreError> {
         disputes_live: outcome("live"),
         disputes_won: outcome("won") + outcome("void"),
         disputes_lost: outcome("lost"),
-        rewards_wei: rewards.fold(U256::ZERO, |a, b| a.saturating_add(b)).to_string(),
+        rewards_wei: total(|line| line.reward_wei.as_ref()),
+        reimbursed_wei: total(|line| line.reimbursed_wei.as_ref()),
+        moves_reimbursed: lines.iter().map(|line| u64::from(line.moves_reimbursed)).sum(),
         transactions: costs.transactions,
         gas_used: costs.gas_used,
         pending: store.pending_transactions()?.len(),
@@ -105,6 +118,8 @@ pub fn disputes(store: &Store) -> Result<Vec<DisputeLine>, StoreError> {
             opened_at_s: dispute.opened_at_s,
             resolved_at_s: dispute.resolved_at_s,
             reward_wei: reward.and_then(|c| c.reward_wei).map(|wei| wei.to_string()),
+            reimbursed_wei: dispute.reimbursed_wei.map(|wei| wei.to_string()),
+            moves_reimbursed: dispute.moves_reimbursed,
         });
     }
     Ok(lines)

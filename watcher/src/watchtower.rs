@@ -3,7 +3,7 @@
 use crate::fsm::{self, Duty};
 use crate::scanner::{self, Facts};
 use crate::schedule::{self, Task};
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256};
 use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use refute_engine::agent::{Agent, AgentError, Computed};
@@ -209,22 +209,12 @@ impl Watchtower {
         }
     }
 
-    /// Fetches reward and bond of a claim that was rejected. Both calls are idempotent on chain, and named here.
+    /// Fetches reward, reimbursements and bond of a claim that was rejected.
     async fn collect(&self, facts: &Facts) -> Result<(), AgentError> {
-        let Some(dispute) = &facts.dispute else { return Ok(()) };
-        if self.policy.monitor_only {
-            return Ok(());
+        match &facts.dispute {
+            Some(dispute) if !self.policy.monitor_only => self.agent.collect(dispute).await,
+            _ => Ok(()),
         }
-        let claim_id = facts.claim.claim_id;
-        if facts.claim.reward_dispute.is_none() {
-            let disputes = self.agent.store.disputes_of(claim_id)?.len() as u32;
-            let call = Settlement::settleRewardCall { claimId: claim_id, limit: disputes };
-            self.agent.settle(&format!("reward:{claim_id}:{disputes}"), &call, U256::ZERO).await?;
-        }
-        let id = dispute.dispute;
-        let call = Settlement::refundCall { dispute: id };
-        self.agent.settle(&format!("refund:{id}"), &call, U256::ZERO).await?;
-        Ok(())
     }
 }
 

@@ -86,7 +86,7 @@ fn states() -> Value {
         move_number: u32::MAX,
         phase: Phase::Over,
         node: most,
-        level: Level(u32::MAX),
+        level: Level(u8::MAX.into()),
         index: Index(u32::MAX),
         block: Block(u32::MAX),
         step_root: most,

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-/// See bisection/README.md. stateHash = keccak256(abi.encode(state)).
+/// See bisection/README.md. Moves carry it packed (libraries/StateCodec.sol); stateHash is the hash of
+/// those bytes.
 struct State {
     bytes32 dispute;
     uint32 move;
@@ -25,6 +26,13 @@ struct State {
     uint8 mode;
 }
 
+/// What a deployment plays by. Fixed for ever.
+struct GameParams {
+    uint32 arityBits; // levels of a tree that one reveal opens: 1 to 8
+    uint32 clockS; // of each party of each dispute
+    uint32 minResponseS; // that each move has at least, and can't save
+}
+
 /// The claim as the game needs it; fixed when the dispute opens.
 struct Subject {
     bytes32 modelId;
@@ -39,7 +47,7 @@ struct Subject {
 
 interface IDisputeGame {
     // One event per move, with what the other party needs to follow. `move` is the number of the move made; `state` the hash after it.
-    event DisputeOpened(bytes32 indexed dispute, bytes32 indexed claimId, address challenger, State initial);
+    event DisputeOpened(bytes32 indexed dispute, bytes32 indexed claimId, address challenger, bytes32 state);
     event Revealed(bytes32 indexed dispute, uint32 move, bytes32 state, bytes32[] children);
     event Chosen(bytes32 indexed dispute, uint32 move, bytes32 state, uint32 child, bytes32 hash);
     event StepChosen(bytes32 indexed dispute, uint32 move, bytes32 state, uint32 child, bytes32 hash, bytes32 d0, bytes32 d1);
@@ -54,9 +62,9 @@ interface IDisputeGame {
     /// Only the settlement, which makes the id: a hash of chain, settlement, claim, challenger and payee.
     function open(bytes32 dispute, bytes32 claimId, address challenger, address defender, Subject calldata subject)
         external;
-    function reveal(State calldata s, bytes32[] calldata children) external;
+    function reveal(bytes calldata state, bytes32[] calldata children) external;
     function expand(
-        State calldata s,
+        bytes calldata state,
         bytes32 stepRoot,
         bytes32[] calldata collectProof,
         bytes32[] calldata sampleProof,
@@ -64,9 +72,9 @@ interface IDisputeGame {
         bytes32[] calldata tokenProof,
         bytes32[] calldata children
     ) external;
-    function choose(State calldata s, uint32 child, bytes32 hash, bytes32[] calldata path) external;
+    function choose(bytes calldata state, uint32 child, bytes32 hash, bytes32[] calldata path) external;
     function chooseStep(
-        State calldata s,
+        bytes calldata state,
         uint32 child,
         bytes32 hash,
         bytes32[] calldata path,
@@ -74,12 +82,12 @@ interface IDisputeGame {
         bytes32 d1,
         bytes32[] calldata descriptorProof
     ) external;
-    function revealLeaf(State calldata s, bytes calldata data) external;
-    function chooseElement(State calldata s, bytes calldata data, uint32 element) external;
-    function revealFold(State calldata s, int256[] calldata accs) external;
-    function chooseFold(State calldata s, int256[] calldata accs, uint32 choice) external;
+    function revealLeaf(bytes calldata state, bytes calldata data) external;
+    function chooseElement(bytes calldata state, bytes calldata data, uint32 element) external;
+    function revealFold(bytes calldata state, int256[] calldata accs) external;
+    function chooseFold(bytes calldata state, int256[] calldata accs, uint32 choice) external;
     /// Anyone, in phase Step, while the defender is in time.
-    function step(State calldata s, bytes calldata witness) external;
+    function step(bytes calldata state, bytes calldata witness) external;
     /// Anyone, once the party to move is out of time.
     function timeout(bytes32 dispute) external;
 
@@ -102,8 +110,9 @@ interface IDisputeGame {
 
     function disputeOf(bytes32 dispute) external view returns (DisputeView memory);
     function subjectOf(bytes32 dispute) external view returns (Subject memory);
-    /// True iff the challenger has won, or nothing is decided and in that second it was not out of time.
-    function challengerStands(bytes32 dispute, uint64 second) external view returns (bool);
+    /// `stands` iff the challenger has won, or nothing is decided and in that second it was not out of time. `moves`: how many the challenger
+    /// has made, the deciding step included.
+    function standingOf(bytes32 dispute, uint64 second) external view returns (bool stands, uint32 moves);
     function settlement() external view returns (address);
     function registry() external view returns (address);
     function verifier() external view returns (address);

@@ -28,9 +28,9 @@ interface IModelRegistry {
     event ModelRegistered(bytes32 indexed modelId, Model model);
 
     /// Anyone may register; the id is the content. Registering twice changes nothing.
-    /// `program` is the descriptors of all steps, 64 bytes each, as kernels/README.md lays them out: the leaves of
-    /// `model.programRoot`. Reverts unless every step of every block can be proved by whoever computed it honestly
-    /// (contracts/README.md, "Models").
+    /// `program` is the descriptors of all steps, 64 bytes each, as kernels/README.md lays them out:
+    /// the leaves of `model.programRoot`. Reverts unless every step of every block can be proved by
+    /// whoever computed it honestly (contracts/README.md, "Models").
     function register(Model calldata model, bytes calldata program) external returns (bytes32 modelId);
     function isRegistered(bytes32 modelId) external view returns (bool);
     function modelOf(bytes32 modelId) external view returns (Model memory);
@@ -48,6 +48,7 @@ interface IModelRegistry {
         external
         view
         returns (bytes32 programRoot, bytes32 weightsRoot, uint32 weightLeaves, uint32 carried);
-    /// What the model's publisher demands of every request: bond in wei, challenge window in seconds. 0: nothing.
+    /// What the model's publisher demands of every request: bond in wei, challenge window in
+    /// seconds. 0: nothing.
     function requirementsOf(bytes32 modelId) external view returns (uint128 minBond, uint32 minWindowS);
 }

@@ -6,6 +6,7 @@ import {IDisputeGame, State, Subject} from "../interfaces/IDisputeGame.sol";
 import {IInferenceSettlement} from "../interfaces/IInferenceSettlement.sol";
 import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {Phases} from "./Phases.sol";
+import {StateCodec} from "./StateCodec.sol";
 
 /// Whose turn it is and until when: the part of the game that is the same for every move.
 ///
@@ -13,8 +14,6 @@ import {Phases} from "./Phases.sol";
 /// reads four and writes two. The state itself travels in calldata, and every move is checked
 /// against its hash, so a move answers exactly one state.
 abstract contract Turns is IDisputeGame {
-    uint256 private constant STATE_BYTES = 20 * 32;
-
     /// One slot, read and written by every move.
     struct Clocks {
         uint64 lastMoveAt; // s
@@ -25,6 +24,7 @@ abstract contract Turns is IDisputeGame {
         uint8 phase;
         bool resolved;
         bool challengerWon;
+        bool byStep; // resolved, and not by a timeout
     }
 
     /// A party, and beside it the sizes that everyone knows: both sides carry them, so that a move
@@ -83,9 +83,7 @@ abstract contract Turns is IDisputeGame {
 
     mapping(bytes32 dispute => Dispute) internal disputes;
 
-    /// `settlement_` may be an address that has no code yet: the settlement is deployed after the
-    /// game, and refuses one that names another. A game that names a wrong one can never open a
-    /// dispute.
+    /// The settlement creates its game while it is itself created, so it has no code yet.
     constructor(
         address registry_,
         address settlement_,
@@ -152,12 +150,19 @@ abstract contract Turns is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function challengerStands(bytes32 dispute, uint64 second) external view returns (bool) {
+    function standingOf(bytes32 dispute, uint64 second)
+        external
+        view
+        returns (bool stands, uint32 moves)
+    {
         Dispute storage d = disputes[dispute];
         if (d.stateHash == 0) revert NoSuchDispute(dispute);
         Clocks memory c = d.clocks;
-        if (c.resolved) return c.challengerWon;
-        return Phases.isDefenders(c.phase) || _inTime(c, second);
+        stands = c.resolved ? c.challengerWon : Phases.isDefenders(c.phase) || _inTime(c, second);
+        // The defender moves first, and after it both in turn: every second move is the
+        // challenger's. The step that convicts has no number of its own.
+        moves = c.move / 2;
+        if (c.challengerWon && c.byStep) moves += 1;
     }
 
     // ------------------------------------------------------------------ turns and clocks
@@ -165,14 +170,20 @@ abstract contract Turns is IDisputeGame {
     /// What every move has in common: it answers the dispute's state, in a phase that knows it, by
     /// the party whose turn it is, in time, while the claim can still be decided. Charges the
     /// clock. Cheap checks come first.
-    function _enter(State calldata s, uint256 phases) internal view returns (Turn memory turn) {
-        Dispute storage d = disputes[s.dispute];
+    function _enter(bytes calldata state, uint256 phases)
+        internal
+        view
+        returns (Turn memory turn, State memory s)
+    {
+        bytes32 dispute = StateCodec.disputeOf(state);
+        Dispute storage d = disputes[dispute];
         bytes32 expected = d.stateHash;
-        if (expected == 0) revert NoSuchDispute(s.dispute);
+        if (expected == 0) revert NoSuchDispute(dispute);
         Clocks memory c = d.clocks;
-        if (c.resolved) revert AlreadyResolved(s.dispute);
-        bytes32 given = _hashCalldata(s);
+        if (c.resolved) revert AlreadyResolved(dispute);
+        bytes32 given = StateCodec.hashOf(state);
         if (expected != given) revert WrongState(expected, given);
+        s = StateCodec.unpack(state);
         if (!Phases.isIn(s.phase, phases)) revert WrongPhase(s.phase);
         turn.clocks = c;
         turn.side = Phases.isDefenders(s.phase) ? d.defender : d.challenger;
@@ -186,14 +197,14 @@ abstract contract Turns is IDisputeGame {
     }
 
     /// Stores the state after a move.
-    function _leave(Turn memory turn, State memory next) internal returns (bytes32 stateHash) {
-        next.move += 1;
-        stateHash = _hash(next);
+    function _leave(Turn memory turn, State memory s) internal returns (bytes32 stateHash) {
+        s.move += 1;
+        stateHash = StateCodec.hash(s);
         Clocks memory c = turn.clocks;
-        c.move = next.move;
-        c.phase = next.phase;
+        c.move = s.move;
+        c.phase = s.phase;
         c.lastMoveAt = uint64(block.timestamp);
-        Dispute storage d = disputes[next.dispute];
+        Dispute storage d = disputes[s.dispute];
         d.stateHash = stateHash;
         d.clocks = c;
     }
@@ -202,6 +213,7 @@ abstract contract Turns is IDisputeGame {
         Clocks memory c = turn.clocks;
         c.resolved = true;
         c.challengerWon = challengerWon;
+        c.byStep = byStep;
         c.phase = Phases.OVER;
         disputes[dispute].clocks = c;
         emit DisputeResolved(dispute, turn.claimId, challengerWon, byStep);
@@ -234,23 +246,6 @@ abstract contract Turns is IDisputeGame {
             c.defenderRemaining -= used;
         } else {
             c.challengerRemaining -= used;
-        }
-    }
-
-    /// keccak256(abi.encode(state)). A dirty word can't pass: it would have to hash to what clean
-    /// ones hashed to.
-    function _hashCalldata(State calldata s) private pure returns (bytes32 hash) {
-        assembly ("memory-safe") {
-            let p := mload(0x40)
-            calldatacopy(p, s, STATE_BYTES)
-            hash := keccak256(p, STATE_BYTES)
-        }
-    }
-
-    /// The same for a state in memory, where every field is one word too.
-    function _hash(State memory s) internal pure returns (bytes32 hash) {
-        assembly ("memory-safe") {
-            hash := keccak256(s, STATE_BYTES)
         }
     }
 }

@@ -7,6 +7,7 @@ import {Phases} from "../libraries/Phases.sol";
 import {Turns} from "../libraries/Turns.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// The clocks, to the second.
 contract DisputeGameClockTest is Player {
@@ -92,7 +93,7 @@ contract DisputeGameClockTest is Player {
         vm.warp(START + CLOCK_S + MIN_RESPONSE_S + 1);
         cheats.expectPartialRevert(Turns.OutOfTime.selector);
         vm.prank(provider);
-        game.reveal(s, children);
+        game.reveal(Wire.pack(s), children);
         game.timeout(s.dispute);
         assertTrue(_view(s).challengerWon, "the defender is late");
         assertEq(_view(s).phase, Phases.OVER, "over");
@@ -123,7 +124,7 @@ contract DisputeGameClockTest is Player {
         assertTrue(_view(s).defenderToMove, "the defender's clock");
         vm.warp(_view(s).deadline + 1);
         cheats.expectPartialRevert(Turns.OutOfTime.selector);
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
         game.timeout(s.dispute);
         assertTrue(_view(s).challengerWon, "the defender did not prove");
     }
@@ -132,7 +133,7 @@ contract DisputeGameClockTest is Player {
         State memory s = _playTo(_open(), Phases.STEP);
         vm.warp(_view(s).deadline);
         vm.prank(stranger);
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
         assertTrue(_view(s).resolved, "decided");
     }
 
@@ -176,18 +177,60 @@ contract DisputeGameClockTest is Player {
         assertTrue(now_ <= START + 2 * CLOCK_S + moves * MIN_RESPONSE_S, "bound");
     }
 
-    function test_challengerStands_overTime() public {
+    function _stands(State memory s, uint64 second) private view returns (bool stands) {
+        (stands,) = game.standingOf(s.dispute, second);
+    }
+
+    function test_standingOf_overTime() public {
         State memory s = _open();
         uint64 deadline = _view(s).deadline;
-        assertTrue(game.challengerStands(s.dispute, deadline), "the defender's turn");
-        assertTrue(game.challengerStands(s.dispute, deadline + 1), "the defender is late");
+        assertTrue(_stands(s, deadline), "the defender's turn");
+        assertTrue(_stands(s, deadline + 1), "the defender is late");
         s = _move(s);
         deadline = _view(s).deadline;
-        assertTrue(game.challengerStands(s.dispute, deadline), "the challenger's last second");
-        assertTrue(!game.challengerStands(s.dispute, deadline + 1), "the challenger is late");
+        assertTrue(_stands(s, deadline), "the challenger's last second");
+        assertTrue(!_stands(s, deadline + 1), "the challenger is late");
         vm.warp(deadline + 1);
         game.timeout(s.dispute);
-        assertTrue(!game.challengerStands(s.dispute, START), "it lost");
+        assertTrue(!_stands(s, START), "it lost");
         assertClaim(_view(s).claimId, ClaimStatus.Pending);
+    }
+
+    /// Every second move is the challenger's, and the step that convicts is one more.
+    function test_standingOf_countsTheChallengersMoves() public {
+        State memory s = _disputed(Lie(LieKind.Value, 3, 4, 300, 20));
+        uint32 made;
+        while (s.phase != Phases.STEP) {
+            bool challengers = !Phases.isDefenders(s.phase);
+            s = _move(s);
+            if (challengers) ++made;
+            (, uint32 counted) = game.standingOf(s.dispute, START);
+            assertEq(counted, made, "so far");
+        }
+        assertTrue(_playOut(s), "convicted");
+        (bool stands, uint32 moves) = game.standingOf(s.dispute, START);
+        assertTrue(stands, "won");
+        assertEq(moves, made + 1, "with the step");
+    }
+
+    /// A step that acquits is nobody's move, and neither is a timeout.
+    function test_standingOf_otherEnds_addNothing() public {
+        Lie memory none;
+        State memory s = _playTo(_disputed(none), Phases.STEP);
+        (, uint32 before) = game.standingOf(s.dispute, START);
+        assertTrue(!_playOut(s), "acquitted");
+        (, uint32 moves) = game.standingOf(s.dispute, START);
+        assertEq(moves, before, "acquitted");
+        lie = Lie(LieKind.Value, 3, 4, 300, 20);
+        bytes32 requestId = _request(2);
+        _accept(requestId);
+        s = _playTo(_initial(_challenge(_claim(requestId, lie))), Phases.STEP);
+        (, before) = game.standingOf(s.dispute, START);
+        vm.warp(_view(s).deadline + 1);
+        game.timeout(s.dispute);
+        bool stands;
+        (stands, moves) = game.standingOf(s.dispute, START);
+        assertTrue(stands, "convicted");
+        assertEq(moves, before, "convicted by the clock");
     }
 }

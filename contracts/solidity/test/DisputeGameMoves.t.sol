@@ -10,6 +10,7 @@ import {Turns} from "../libraries/Turns.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy, ToyVerifier} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// What each move refuses.
 contract DisputeGameMovesTest is Player {
@@ -27,6 +28,10 @@ contract DisputeGameMovesTest is Player {
     /// Any move, with arguments that no state accepts: only good for what is refused before they
     /// are looked at.
     function _hollow(uint8 which, State memory s, address from) private {
+        _hollowBytes(which, Wire.pack(s), from);
+    }
+
+    function _hollowBytes(uint8 which, bytes memory s, address from) private {
         bytes32[] memory none;
         int256[] memory accs;
         vm.prank(from);
@@ -121,28 +126,32 @@ contract DisputeGameMovesTest is Player {
 
     function test_everyMove_wrongState_reverts() public {
         State memory s = _at(Phases.FOLD_CHOOSE);
-        bytes memory good = abi.encode(s);
-        for (uint256 word = 0; word < 20; ++word) {
+        bytes memory good = Wire.pack(s);
+        for (uint256 place = 0; place < good.length; ++place) {
             bytes memory bad = bytes.concat(good);
-            // The lowest bit: every field stays within its type.
-            bad[32 * word + 31] = bytes1(uint8(bad[32 * word + 31]) ^ 1);
-            State memory other = abi.decode(bad, (State));
-            bytes4 reason = word == 0 ? Turns.NoSuchDispute.selector : Turns.WrongState.selector;
-            for (uint8 which = 0; which < MOVES; ++which) {
-                _refuse(reason, which, other, challenger);
-            }
+            bad[place] = bad[place] ^ 0x01;
+            bytes4 reason = place < 32 ? Turns.NoSuchDispute.selector : Turns.WrongState.selector;
+            uint8 which = uint8(place % MOVES);
+            cheats.expectPartialRevert(reason);
+            _hollowBytes(which, bad, challenger);
         }
     }
 
-    /// A word with bits beyond its type is no second spelling of a state.
-    function test_everyMove_dirtyState_reverts() public {
-        State memory s = _disputed(_lie());
-        bytes memory call = abi.encodeCall(IDisputeGame.reveal, (s, _children(s)));
-        // Word 2 of the state, the phase, is a uint8.
-        call[4 + 32 * 2 + 30] = 0x01;
-        vm.prank(provider);
-        (bool done,) = address(game).call(call);
-        assertTrue(!done, "a dirty word passes");
+    /// Too few bytes, too many, the spelling of another phase: a state has one spelling.
+    function test_everyMove_wrongLength_reverts() public {
+        State memory s = _at(Phases.LEAF_CHOOSE);
+        bytes memory good = Wire.pack(s);
+        for (uint256 length = 0; length < 400; ++length) {
+            if (length == good.length) continue;
+            bytes memory bad = new bytes(length);
+            for (uint256 i = 0; i < length && i < good.length; ++i) {
+                bad[i] = good[i];
+            }
+            cheats.expectPartialRevert(
+                length < 32 ? Turns.NoSuchDispute.selector : Turns.WrongState.selector
+            );
+            _hollowBytes(uint8(length % MOVES), bad, challenger);
+        }
     }
 
     function test_everyMove_stateOfBefore_reverts() public {
@@ -165,7 +174,7 @@ contract DisputeGameMovesTest is Player {
     function test_everyMove_afterResolution_reverts() public {
         State memory s = _at(Phases.STEP);
         bytes memory witness = _witness(s);
-        game.step(s, witness);
+        game.step(Wire.pack(s), witness);
         for (uint8 which = 0; which < MOVES; ++which) {
             _refuse(Turns.AlreadyResolved.selector, which, s, provider);
             _refuse(Turns.AlreadyResolved.selector, which, s, challenger);
@@ -209,7 +218,7 @@ contract DisputeGameMovesTest is Player {
         cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
         game.subjectOf(0);
         cheats.expectPartialRevert(Turns.NoSuchDispute.selector);
-        game.challengerStands(0, 0);
+        game.standingOf(0, 0);
     }
 
     function test_open_notTheSettlement_reverts() public {
@@ -223,7 +232,7 @@ contract DisputeGameMovesTest is Player {
     function _refuseReveal(bytes4 reason, State memory s, bytes32[] memory children) private {
         cheats.expectPartialRevert(reason);
         vm.prank(provider);
-        game.reveal(s, children);
+        game.reveal(Wire.pack(s), children);
     }
 
     function _resized(bytes32[] memory list, uint256 length)
@@ -307,7 +316,7 @@ contract DisputeGameMovesTest is Player {
     ) private {
         cheats.expectPartialRevert(reason);
         vm.prank(challenger);
-        game.choose(s, child, hash, path);
+        game.choose(Wire.pack(s), child, hash, path);
     }
 
     function _chooseRefusals(uint8 phase) private {
@@ -383,7 +392,7 @@ contract DisputeGameMovesTest is Player {
     function _refuseStep(bytes4 reason, State memory s, StepChoice memory c) private {
         cheats.expectPartialRevert(reason);
         vm.prank(challenger);
-        game.chooseStep(s, c.child, c.hash, c.path, c.d0, c.d1, c.proof);
+        game.chooseStep(Wire.pack(s), c.child, c.hash, c.path, c.d0, c.d1, c.proof);
     }
 
     function test_chooseStep_corruptChoice_reverts() public {
@@ -434,14 +443,14 @@ contract DisputeGameMovesTest is Player {
         bytes32[] memory path = Trees.path(_tree(s), 0, s.level - 2, s.level);
         vm.expectRevert(DisputeGame.DescriptorNotNeeded.selector);
         vm.prank(challenger);
-        game.chooseStep(s, 0, children[0], path, 0, 0, path);
+        game.chooseStep(Wire.pack(s), 0, children[0], path, 0, 0, path);
     }
 
     function test_choose_atTheBottomOfSteps_reverts() public {
         (State memory s, StepChoice memory c) = _atStepChoice();
         vm.expectRevert(DisputeGame.DescriptorNeeded.selector);
         vm.prank(challenger);
-        game.choose(s, c.child, c.hash, c.path);
+        game.choose(Wire.pack(s), c.child, c.hash, c.path);
     }
 
     // ---------------------------------------------------------------- expand
@@ -556,17 +565,17 @@ contract DisputeGameMovesTest is Player {
         for (uint256 i = 0; i < 4; ++i) {
             cheats.expectPartialRevert(DisputeGame.WrongLength.selector);
             vm.prank(provider);
-            game.revealLeaf(s, new bytes(lengths[i]));
+            game.revealLeaf(Wire.pack(s), new bytes(lengths[i]));
         }
         for (uint256 i = 0; i < data.length; i += 101) {
             data[i] ^= 0x10;
             cheats.expectPartialRevert(DisputeGame.WrongHash.selector);
             vm.prank(provider);
-            game.revealLeaf(s, data);
+            game.revealLeaf(Wire.pack(s), data);
             data[i] ^= 0x10;
         }
         vm.prank(provider);
-        game.revealLeaf(s, data);
+        game.revealLeaf(Wire.pack(s), data);
     }
 
     function test_chooseElement_otherBytes_reverts() public {
@@ -575,7 +584,7 @@ contract DisputeGameMovesTest is Player {
         data[0] ^= 0x01;
         cheats.expectPartialRevert(DisputeGame.WrongHash.selector);
         vm.prank(challenger);
-        game.chooseElement(s, data, 1249);
+        game.chooseElement(Wire.pack(s), data, 1249);
     }
 
     function test_chooseElement_otherLeaf_reverts() public {
@@ -585,7 +594,7 @@ contract DisputeGameMovesTest is Player {
         for (uint256 i = 0; i < 4; ++i) {
             vm.expectRevert(ToyVerifier.NotInThisLeaf.selector);
             vm.prank(challenger);
-            game.chooseElement(s, data, elements[i]);
+            game.chooseElement(Wire.pack(s), data, elements[i]);
         }
     }
 
@@ -598,7 +607,7 @@ contract DisputeGameMovesTest is Player {
             if (length == 4) continue;
             cheats.expectPartialRevert(DisputeGame.WrongLength.selector);
             vm.prank(provider);
-            game.revealFold(s, new int256[](length));
+            game.revealFold(Wire.pack(s), new int256[](length));
         }
         s = _playTo(_move(s), Phases.FOLD_REVEAL);
         assertTrue(s.pinned, "second");
@@ -607,7 +616,7 @@ contract DisputeGameMovesTest is Player {
             if (length == 3) continue;
             cheats.expectPartialRevert(DisputeGame.WrongLength.selector);
             vm.prank(provider);
-            game.revealFold(s, new int256[](length));
+            game.revealFold(Wire.pack(s), new int256[](length));
         }
     }
 
@@ -618,12 +627,12 @@ contract DisputeGameMovesTest is Player {
             accs[i] += 1;
             cheats.expectPartialRevert(DisputeGame.WrongHash.selector);
             vm.prank(challenger);
-            game.chooseFold(s, accs, 0);
+            game.chooseFold(Wire.pack(s), accs, 0);
             accs[i] -= 1;
         }
         cheats.expectPartialRevert(DisputeGame.WrongHash.selector);
         vm.prank(challenger);
-        game.chooseFold(s, new int256[](0), 0);
+        game.chooseFold(Wire.pack(s), new int256[](0), 0);
     }
 
     function test_chooseFold_beyond_reverts() public {
@@ -631,13 +640,13 @@ contract DisputeGameMovesTest is Player {
         int256[] memory accs = _accs(s);
         cheats.expectPartialRevert(DisputeGame.NoSuchChoice.selector);
         vm.prank(challenger);
-        game.chooseFold(s, accs, 5);
+        game.chooseFold(Wire.pack(s), accs, 5);
         s = _playTo(_move(s), Phases.FOLD_CHOOSE);
         accs = _accs(s);
         // The finalizer was accepted when the first segment was chosen.
         cheats.expectPartialRevert(DisputeGame.NoSuchChoice.selector);
         vm.prank(challenger);
-        game.chooseFold(s, accs, 4);
+        game.chooseFold(Wire.pack(s), accs, 4);
     }
 
     /// The defender lies in one reveal, then answers with honest accumulators: the end that it lied
@@ -659,7 +668,7 @@ contract DisputeGameMovesTest is Player {
             int256[] memory accs = _accs(s);
             uint32 last = uint32(accs.length);
             vm.prank(challenger);
-            game.chooseFold(s, accs, last);
+            game.chooseFold(Wire.pack(s), accs, last);
             next.move += 1;
             next.reveal = 0;
             next.lo = _boundary(s, last);
@@ -670,7 +679,7 @@ contract DisputeGameMovesTest is Player {
             s = next;
         }
         assertEq(s.accHi, lied, "the end did not move");
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
         assertTrue(game.disputeOf(s.dispute).challengerWon, "the liar");
     }
 
@@ -679,10 +688,10 @@ contract DisputeGameMovesTest is Player {
     function test_step_uselessWitness_revertsAndDecidesNothing() public {
         State memory s = _at(Phases.STEP);
         vm.expectRevert(ToyVerifier.BadWitness.selector);
-        game.step(s, "nonsense");
+        game.step(Wire.pack(s), "nonsense");
         _check(s);
         assertTrue(!game.disputeOf(s.dispute).resolved, "undecided");
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
         assertTrue(game.disputeOf(s.dispute).challengerWon, "decided");
     }
 
@@ -713,7 +722,7 @@ contract DisputeGameMovesTest is Player {
         x.claimed = Toy.value(lie, 3, 4, 1249);
         bytes memory call = abi.encodeCall(IStepVerifier.verify, (x, Toy.WITNESS));
         cheats.expectCall(address(verifier), call);
-        game.step(s, Toy.WITNESS);
+        game.step(Wire.pack(s), Toy.WITNESS);
     }
 
     function test_subjectOf_isTheClaim() public {
@@ -725,27 +734,42 @@ contract DisputeGameMovesTest is Player {
         assertEq(subject.promptLength, PROMPT);
         assertEq(subject.outputRoot, Trees.leaf(Toy.output(lie, PROMPT, OUTPUT)));
         assertEq(subject.outputLength, OUTPUT);
+        assertEq(subject.seed, 0);
+        assertEq(subject.temperature, 0);
     }
 
     // ---------------------------------------------------------------- constructor
 
+    function _created(address r, address s, uint32 arityBits, uint32 clockS, uint32 minResponseS)
+        private
+        returns (address, bytes memory)
+    {
+        bytes memory arguments = abi.encode(r, s, arityBits, clockS, minResponseS);
+        return created("DisputeGame.sol:DisputeGame", arguments);
+    }
+
+    function _refuseConstants(
+        address r,
+        address s,
+        uint32 arityBits,
+        uint32 clockS,
+        uint32 minResponseS
+    ) private {
+        (, bytes memory reason) = _created(r, s, arityBits, clockS, minResponseS);
+        assertEq(bytes32(bytes4(reason)), bytes32(Turns.BadConstant.selector), "why");
+    }
+
     function test_constructor_badConstants_revert() public {
         address r = address(registry);
         address s = address(settlement);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(address(0), s, 5, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, address(0), 5, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 0, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 9, 1, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 5, 0, 1);
-        cheats.expectPartialRevert(Turns.BadConstant.selector);
-        new DisputeGame(r, s, 5, 1, 0);
-        DisputeGame good = new DisputeGame(r, s, 8, 1, 1);
-        assertEq(good.ARITY_BITS(), 8);
-        assertEq(good.verifier(), address(verifier));
+        _refuseConstants(address(0), s, 5, 1, 1);
+        _refuseConstants(r, address(0), 5, 1, 1);
+        _refuseConstants(r, s, 0, 1, 1);
+        _refuseConstants(r, s, 9, 1, 1);
+        _refuseConstants(r, s, 5, 0, 1);
+        _refuseConstants(r, s, 5, 1, 0);
+        (address good,) = _created(r, s, 8, 1, 1);
+        assertEq(DisputeGame(good).ARITY_BITS(), 8);
+        assertEq(DisputeGame(good).verifier(), address(verifier));
     }
 }

@@ -119,8 +119,7 @@ contract DisputeGamePlayTest is Player {
     }
 
     function test_open_singleBlock_startsAtExpand() public {
-        vm.prank(requester);
-        bytes32 requestId = settlement.request(modelId, Toy.prompt(1), 1, START, 9);
+        bytes32 requestId = _request(_params(Toy.prompt(1), 1));
         _accept(requestId);
         Lie memory none;
         bytes memory output = Toy.output(none, 1, 1);

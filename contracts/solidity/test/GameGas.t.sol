@@ -3,10 +3,12 @@ pragma solidity 0.8.37;
 
 import {State} from "../interfaces/IDisputeGame.sol";
 import {Model} from "../interfaces/IModelRegistry.sol";
+import {RequestParams} from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// What each entry costs as a transaction of its own: every call of a test is one (`isolate`), with
 /// base cost, calldata and storage that nobody touched before. Run with -vv to see the figures. They
@@ -54,19 +56,19 @@ contract GameGasTest is Player {
             195_000,
             requester,
             FEE,
-            abi.encodeCall(settlement.request, (modelId, prompt, 24, START + 1 days, 1))
+            abi.encodeCall(settlement.request, (_params(prompt, 24)))
         );
         bytes32 requestId = abi.decode(output, (bytes32));
         _pay(
             "accept",
-            95_000,
+            115_000,
             provider,
             PROVIDER_BOND,
             abi.encodeCall(settlement.accept, (requestId, providerPayee))
         );
         output = _pay(
             "claim, 24 tokens",
-            245_000,
+            150_000,
             provider,
             0,
             abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
@@ -104,14 +106,14 @@ contract GameGasTest is Player {
         );
         _pay(
             "accept again",
-            80_000,
+            115_000,
             provider,
             PROVIDER_BOND,
             abi.encodeCall(settlement.accept, (requestId, providerPayee))
         );
         output = _pay(
             "claim again",
-            230_000,
+            150_000,
             provider,
             0,
             abi.encodeCall(settlement.claim, (requestId, prompt, "root"))
@@ -127,15 +129,45 @@ contract GameGasTest is Player {
         _pay("withdraw", 70_000, stranger, 0, abi.encodeCall(settlement.withdraw, (providerPayee)));
     }
 
+    /// Eight claims at once, and the answer of one of them brought to who asked.
+    function test_gas_finalizeMany_deliver() public {
+        bytes32[] memory claimIds = new bytes32[](8);
+        bytes memory output = Toy.prompt(24);
+        RequestParams memory p = _params(output, 24);
+        p.callback = address(new Hearer());
+        p.callbackGas = 30_000;
+        bytes32 requestId;
+        for (uint256 i = 0; i < 8; ++i) {
+            p.nonce = i;
+            requestId = _request(p);
+            _accept(requestId);
+            vm.prank(provider);
+            claimIds[i] = settlement.claim(requestId, output, "root");
+        }
+        vm.warp(START + WINDOW_S);
+        _pay(
+            "finalizeMany, 8 claims",
+            270_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.finalizeMany, (claimIds))
+        );
+        _pay(
+            "deliver, without the callback",
+            100_000,
+            stranger,
+            0,
+            abi.encodeCall(settlement.deliver, (requestId, output))
+        );
+    }
+
     /// A trace of 1,024 blocks: two full reveals of 32 children each.
     function test_gas_reveal_full() public {
         _deploy(5);
         Model memory m = Toy.model();
         m.params.context = 4096;
         modelId = registry.register(m, Toy.program());
-        bytes32 requestId;
-        vm.prank(requester);
-        requestId = settlement.request(modelId, Toy.prompt(1000), 25, START, 0);
+        bytes32 requestId = _request(_params(Toy.prompt(1000), 25));
         _accept(requestId);
         bytes32[] memory leaves = new bytes32[](1024);
         for (uint256 i = 0; i < 1024; ++i) {
@@ -151,15 +183,15 @@ contract GameGasTest is Player {
         s.level = 10;
         bytes32[] memory children = Trees.children(leaves, 10, 0, 5);
         assertEq(children.length, 32, "a full reveal");
-        _play("reveal, 32 children", 100_000, provider, abi.encodeCall(game.reveal, (s, children)));
+        _play("reveal, 32 children", 100_000, provider, abi.encodeCall(game.reveal, (Wire.pack(s), children)));
         s.phase = Phases.BLOCKS_CHOOSE;
         s.move = 1;
         bytes32[] memory path = Trees.path(leaves, 19, 5, 10);
         _play(
             "choose, 5 levels",
-            60_000,
+            65_000,
             challenger,
-            abi.encodeCall(game.choose, (s, 19, children[19], path))
+            abi.encodeCall(game.choose, (Wire.pack(s), 19, children[19], path))
         );
         assertEq(game.disputeOf(s.dispute).phase, Phases.BLOCKS_REVEAL, "one level lower");
     }
@@ -172,7 +204,7 @@ contract GameGasTest is Player {
         Expansion memory e = _expansion(s);
         bytes memory input = abi.encodeCall(
             game.expand,
-            (s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
+            (Wire.pack(s), e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
         );
         s = _paid("expand, 7 children", 95_000, s, input);
         uint32 depth = s.level;
@@ -180,18 +212,18 @@ contract GameGasTest is Player {
         bytes32[] memory path = Trees.path(steps, 4, 0, depth);
         (bytes32 d0, bytes32 d1) = Toy.descriptor(4);
         bytes32[] memory proof = Trees.proof(Toy.programLeaves(), 4);
-        input = abi.encodeCall(game.chooseStep, (s, 4, steps[4], path, d0, d1, proof));
+        input = abi.encodeCall(game.chooseStep, (Wire.pack(s), 4, steps[4], path, d0, d1, proof));
         s = _paid("chooseStep", 95_000, s, input);
         s = _playTo(s, Phases.LEAF_REVEAL);
         s = _paid(
-            "revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (s, _leafData(s)))
+            "revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (Wire.pack(s), _leafData(s)))
         );
-        input = abi.encodeCall(game.chooseElement, (s, _leafData(s), 300));
+        input = abi.encodeCall(game.chooseElement, (Wire.pack(s), _leafData(s), 300));
         s = _paid("chooseElement, 1024 bytes", 95_000, s, input);
         int256[] memory accs = _accs(s);
         assertEq(accs.length, 32, "a full reveal");
         s = _paid(
-            "revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (s, accs))
+            "revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (Wire.pack(s), accs))
         );
         uint32 choice;
         while (_boundary(s, choice + 1) <= 20) ++choice;
@@ -199,14 +231,14 @@ contract GameGasTest is Player {
             "chooseFold, 32 accumulators",
             95_000,
             s,
-            abi.encodeCall(game.chooseFold, (s, accs, choice))
+            abi.encodeCall(game.chooseFold, (Wire.pack(s), accs, choice))
         );
         s = _playTo(s, Phases.STEP);
         _play(
             "step, without the verifier",
             160_000,
             stranger,
-            abi.encodeCall(game.step, (s, Toy.WITNESS))
+            abi.encodeCall(game.step, (Wire.pack(s), Toy.WITNESS))
         );
         assertTrue(game.disputeOf(s.dispute).challengerWon, "convicted");
     }
@@ -222,6 +254,11 @@ contract GameGasTest is Player {
         VmGas(address(vm)).revertToState(mark);
         return _move(s);
     }
+}
+
+/// A callback that does nothing.
+contract Hearer {
+    function onInference(bytes32, bytes32, bytes calldata) external {}
 }
 
 interface VmGas {

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DisputeGame} from "../DisputeGame.sol";
 import {InferenceSettlement} from "../InferenceSettlement.sol";
-import {ModelRegistry} from "../ModelRegistry.sol";
 import {
     ClaimStatus,
     IInferenceSettlement,
+    RequestParams,
     RequestStatus
 } from "../interfaces/IInferenceSettlement.sol";
 import {Tokens} from "../libraries/Tokens.sol";
 import {Ledger} from "../libraries/Ledger.sol";
 import {Records} from "../libraries/Records.sol";
 import {Player} from "./support/Player.sol";
-import {Lie, LieKind, Toy} from "./support/Toy.sol";
+import {Lie, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
 
-/// Requests, claims, finality: rules, seconds and weis.
+/// Claims, finality, challenges and payments: rules, seconds and weis.
 contract InferenceSettlementTest is Player {
     Lie private honest;
 
@@ -34,231 +33,6 @@ contract InferenceSettlementTest is Player {
         returns (IInferenceSettlement.RequestView memory)
     {
         return settlement.requestOf(requestId);
-    }
-
-    // ---------------------------------------------------------------- request
-
-    function test_request_storesAndEmits() public {
-        bytes memory prompt = Toy.prompt(PROMPT);
-        bytes32 expected = keccak256(
-            abi.encode(
-                "refute.request",
-                block.chainid,
-                address(settlement),
-                requester,
-                uint256(1),
-                modelId,
-                Trees.leaf(prompt),
-                uint256(PROMPT),
-                OUTPUT,
-                FEE,
-                START + 1 days
-            )
-        );
-        cheats.expectEmit();
-        emit IInferenceSettlement.Requested(
-            expected, modelId, requester, prompt, OUTPUT, FEE, START + 1 days
-        );
-        bytes32 requestId = _request(1);
-        assertEq(requestId, expected, "the id is the content");
-        assertEq(_view(requestId).requester, requester);
-        assertEq(_view(requestId).modelId, modelId);
-        assertEq(_view(requestId).promptRoot, Trees.leaf(prompt));
-        assertEq(_view(requestId).promptLength, PROMPT);
-        assertEq(_view(requestId).maxOutput, OUTPUT);
-        assertEq(_view(requestId).fee, FEE);
-        assertEq(_view(requestId).deadline, START + 1 days);
-        _status(requestId, RequestStatus.Open);
-        assertEq(address(settlement).balance, FEE, "escrow");
-    }
-
-    function test_request_again_reverts() public {
-        bytes32 requestId = _request(1);
-        _refuse(InferenceSettlement.RequestExists.selector);
-        _request(1);
-        vm.prank(requester);
-        settlement.cancel(requestId);
-        _refuse(InferenceSettlement.RequestExists.selector);
-        _request(1);
-        assertTrue(_request(2) != requestId, "another nonce");
-    }
-
-    function test_request_anyDifference_isAnotherRequest() public {
-        bytes memory p = Toy.prompt(PROMPT);
-        vm.startPrank(requester);
-        bytes32[6] memory ids = [
-            settlement.request{value: 1}(modelId, p, OUTPUT, START, 0),
-            settlement.request{value: 2}(modelId, p, OUTPUT, START, 0),
-            settlement.request{value: 1}(modelId, p, OUTPUT + 1, START, 0),
-            settlement.request{value: 1}(modelId, p, OUTPUT, START + 1, 0),
-            settlement.request{value: 1}(modelId, Toy.prompt(PROMPT + 1), OUTPUT, START, 0),
-            settlement.request{value: 1}(modelId, p, OUTPUT, START, 1)
-        ];
-        vm.stopPrank();
-        for (uint256 i = 0; i < 6; ++i) {
-            for (uint256 j = 0; j < i; ++j) {
-                assertTrue(ids[i] != ids[j], "same id");
-            }
-        }
-    }
-
-    function test_request_unknownModel_reverts() public {
-        _refuse(ModelRegistry.UnknownModel.selector);
-        settlement.request(keccak256("model"), Toy.prompt(1), 1, START, 0);
-    }
-
-    function test_request_tokenRules_revert() public {
-        bytes32 m = modelId;
-        vm.expectRevert(Tokens.NoTokens.selector);
-        settlement.request(m, "", 1, START, 0);
-        _refuse(Tokens.TokensNotPacked.selector);
-        settlement.request(m, hex"0100000002", 1, START, 0);
-        _refuse(Tokens.TokenOutsideVocabulary.selector);
-        settlement.request(m, hex"0100000064000000", 1, START, 0);
-        vm.expectRevert(InferenceSettlement.NoOutputAllowed.selector);
-        settlement.request(m, hex"01000000", 0, START, 0);
-        settlement.request(m, hex"0100000063000000", 1, START, 0);
-    }
-
-    function test_request_context_isTheLimit() public {
-        bytes memory prompt = Toy.prompt(PROMPT);
-        uint32 most = Toy.CONTEXT - PROMPT;
-        settlement.request(modelId, prompt, most, START, 0);
-        _refuse(InferenceSettlement.ContextExceeded.selector);
-        settlement.request(modelId, prompt, most + 1, START, 0);
-        _refuse(InferenceSettlement.ContextExceeded.selector);
-        settlement.request(modelId, prompt, type(uint32).max, START, 0);
-    }
-
-    function test_request_deadlinePassed_reverts() public {
-        _refuse(InferenceSettlement.DeadlinePassed.selector);
-        settlement.request(modelId, hex"01000000", 1, START - 1, 0);
-        settlement.request(modelId, hex"01000000", 1, START, 0);
-    }
-
-    // ---------------------------------------------------------------- cancel
-
-    function test_cancel_refundsTheFee() public {
-        bytes32 requestId = _request(1);
-        uint256 before = requester.balance;
-        vm.prank(requester);
-        settlement.cancel(requestId);
-        _status(requestId, RequestStatus.Cancelled);
-        assertCredit(requester, FEE, "fee");
-        assertEq(settlement.withdraw(requester), FEE);
-        assertEq(requester.balance, before + FEE, "paid");
-        assertEq(address(settlement).balance, 0, "nothing left");
-    }
-
-    function test_cancel_refusals() public {
-        bytes32 requestId = _request(1);
-        _refuse(InferenceSettlement.OnlyRequester.selector);
-        vm.prank(stranger);
-        settlement.cancel(requestId);
-        _accept(requestId);
-        vm.startPrank(requester);
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.cancel(requestId);
-        // Missed, but not released: the bond has to be dealt with first.
-        vm.warp(START + CLAIM_S + 1);
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.cancel(requestId);
-        settlement.release(requestId);
-        settlement.cancel(requestId);
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.cancel(requestId);
-        assertCredit(requester, FEE, "once");
-    }
-
-    function test_cancel_unknown_reverts() public {
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.cancel(0);
-    }
-
-    // ---------------------------------------------------------------- accept and release
-
-    function test_accept_storesAndEmits() public {
-        bytes32 requestId = _request(1);
-        vm.warp(START + 5);
-        cheats.expectEmit();
-        emit IInferenceSettlement.Accepted(requestId, provider, START + 5 + CLAIM_S);
-        _accept(requestId);
-        _status(requestId, RequestStatus.Accepted);
-        assertEq(_view(requestId).provider, provider);
-        assertEq(_view(requestId).providerPayee, providerPayee);
-        assertEq(_view(requestId).claimBy, START + 5 + CLAIM_S);
-        assertEq(address(settlement).balance, FEE + PROVIDER_BOND, "escrow");
-    }
-
-    function test_accept_refusals() public {
-        bytes32 requestId = _request(1);
-        vm.startPrank(provider);
-        _refuse(InferenceSettlement.WrongValue.selector);
-        settlement.accept{value: PROVIDER_BOND - 1}(requestId, providerPayee);
-        _refuse(InferenceSettlement.WrongValue.selector);
-        settlement.accept{value: PROVIDER_BOND + 1}(requestId, providerPayee);
-        vm.expectRevert(InferenceSettlement.ZeroPayee.selector);
-        settlement.accept{value: PROVIDER_BOND}(requestId, address(0));
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.accept{value: PROVIDER_BOND}(bytes32(0), providerPayee);
-        settlement.accept{value: PROVIDER_BOND}(requestId, providerPayee);
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.accept{value: PROVIDER_BOND}(requestId, providerPayee);
-    }
-
-    function test_accept_deadline_isTheLastSecond() public {
-        bytes32 a = _request(1);
-        bytes32 b = _request(2);
-        vm.warp(START + 1 days);
-        _accept(a);
-        vm.warp(START + 1 days + 1);
-        _refuse(InferenceSettlement.DeadlinePassed.selector);
-        _accept(b);
-    }
-
-    function test_release_missedClaim_forfeitsAndReopens() public {
-        bytes32 requestId = _request(1);
-        vm.warp(START + 100);
-        _accept(requestId);
-        vm.warp(START + 100 + CLAIM_S);
-        _refuse(InferenceSettlement.NotMissed.selector);
-        settlement.release(requestId);
-        vm.warp(START + 100 + CLAIM_S + 1);
-        cheats.expectEmit();
-        emit IInferenceSettlement.Released(requestId, provider, MISS_PENALTY);
-        settlement.release(requestId);
-        _status(requestId, RequestStatus.Open);
-        assertCredit(providerPayee, PROVIDER_BOND - MISS_PENALTY, "the rest");
-        assertCredit(BURN, MISS_PENALTY, "burned");
-        assertEq(_view(requestId).deadline, START + 1 days + CLAIM_S + 1, "the time that was lost");
-        assertEq(_view(requestId).provider, address(0));
-        assertEq(_view(requestId).providerPayee, address(0));
-        assertEq(_view(requestId).claimBy, 0);
-        _refuse(Records.WrongRequestStatus.selector);
-        settlement.release(requestId);
-    }
-
-    function test_release_lateAcceptance_canBeAcceptedAgain() public {
-        bytes32 requestId = _request(1);
-        vm.warp(START + 1 days);
-        _accept(requestId);
-        vm.warp(START + 1 days + CLAIM_S + 50);
-        settlement.release(requestId);
-        _accept(requestId);
-        bytes32 claimId = _claim(requestId, honest);
-        assertClaim(claimId, ClaimStatus.Pending);
-    }
-
-    /// A deadline at the end of time must not make reopening overflow.
-    function test_release_absurdDeadline_isCapped() public {
-        vm.prank(requester);
-        bytes32 requestId = settlement.request{value: FEE}(
-            modelId, Toy.prompt(PROMPT), OUTPUT, type(uint64).max, 1
-        );
-        _accept(requestId);
-        vm.warp(START + CLAIM_S + 1);
-        settlement.release(requestId);
-        assertEq(_view(requestId).deadline, type(uint64).max);
     }
 
     // ---------------------------------------------------------------- claim
@@ -375,7 +149,7 @@ contract InferenceSettlementTest is Player {
         assertClaim(claimId, ClaimStatus.Final);
         _status(requestId, RequestStatus.Final);
         assertCredit(providerPayee, FEE + PROVIDER_BOND, "fee and bond");
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.finalize(claimId);
         assertEq(_view(requestId).claimId, claimId);
         settlement.withdraw(providerPayee);
@@ -393,7 +167,7 @@ contract InferenceSettlementTest is Player {
     }
 
     function test_finalize_unknown_reverts() public {
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.finalize(0);
     }
 
@@ -406,7 +180,8 @@ contract InferenceSettlementTest is Player {
         vm.warp(START + WINDOW_S);
         settlement.finalize(claimId);
         assertTrue(settlement.isFinalOutput(requestId, output), "final");
-        (bytes32 root, uint32 length) = settlement.finalOutput(requestId);
+        (bytes32 which, bytes32 root, uint32 length) = settlement.finalOutput(requestId);
+        assertEq(which, claimId);
         assertEq(root, Trees.leaf(output));
         assertEq(length, OUTPUT);
         output[0] ^= 0x01;
@@ -415,6 +190,104 @@ contract InferenceSettlementTest is Player {
         assertTrue(!settlement.isFinalOutput(requestId, bytes.concat(output, hex"00")), "longer");
         assertTrue(!settlement.isFinalOutput(requestId, ""), "nothing");
         assertTrue(!settlement.isFinalOutput(0, output), "another request");
+    }
+
+    /// Whatever else is in the list, what can be finalized is.
+    function test_finalizeMany_skipsWhatIsNotReady() public {
+        bytes32[] memory ids = new bytes32[](8);
+        for (uint256 i = 0; i < 4; ++i) {
+            bytes32 requestId = _request(i);
+            _accept(requestId);
+            ids[i] = _claim(requestId, honest);
+        }
+        settlement.claimOf(ids[1]);
+        _challenge(ids[1]);
+        vm.warp(START + 1);
+        bytes32 late = _request(4);
+        _accept(late);
+        ids[4] = _claim(late, honest);
+        ids[5] = keccak256("no claim");
+        ids[6] = ids[0];
+        // ids[7] is zero.
+        assertEq(settlement.finalizeMany(ids), 0, "too early");
+        vm.warp(START + WINDOW_S);
+        settlement.finalize(ids[3]);
+        assertEq(settlement.finalizeMany(ids), 2, "two of them");
+        assertClaim(ids[0], ClaimStatus.Final);
+        assertClaim(ids[1], ClaimStatus.Pending);
+        assertClaim(ids[2], ClaimStatus.Final);
+        assertClaim(ids[4], ClaimStatus.Pending);
+        assertCredit(providerPayee, 3 * (FEE + PROVIDER_BOND), "each once");
+        vm.warp(START + WINDOW_S + 1);
+        assertEq(settlement.finalizeMany(ids), 1, "the late one");
+        assertEq(settlement.finalizeMany(ids), 0, "nothing left");
+        assertEq(settlement.finalizeMany(new bytes32[](0)), 0, "nothing asked");
+    }
+
+    /// The window is the request's own.
+    function test_finalize_window_isTheRequests() public {
+        RequestParams memory p = _params(1);
+        p.windowS = _terms().windowMinS;
+        bytes32 requestId = _request(p);
+        _accept(requestId);
+        bytes32 claimId = _claim(requestId, honest);
+        assertEq(settlement.claimOf(claimId).windowEnd, START + p.windowS);
+        vm.warp(START + p.windowS - 1);
+        _refuse(InferenceSettlement.WindowOpen.selector);
+        settlement.finalize(claimId);
+        vm.warp(START + p.windowS);
+        settlement.finalize(claimId);
+    }
+
+    // ---------------------------------------------------------------- views
+
+    function test_views_unknown_areEmpty() public view {
+        IInferenceSettlement.ClaimView memory c;
+        assertEq(keccak256(abi.encode(settlement.claimOf(0))), keccak256(abi.encode(c)), "claim");
+        IInferenceSettlement.RequestView memory r;
+        assertEq(keccak256(abi.encode(_view(0))), keccak256(abi.encode(r)), "request");
+        assertTrue(!settlement.isPending(0), "pending");
+    }
+
+    /// The request's view follows the acceptance that is being worked on, the claim's stays.
+    function test_views_followTheAcceptance() public {
+        bytes32 requestId = _request(1);
+        _accept(requestId);
+        assertEq(_view(requestId).claimId, 0);
+        assertEq(_view(requestId).acceptances, 1);
+        vm.warp(START + CLAIM_S + 1);
+        settlement.release(requestId);
+        assertEq(_view(requestId).provider, address(0));
+        vm.deal(stranger, PROVIDER_BOND);
+        vm.prank(stranger);
+        settlement.accept{value: PROVIDER_BOND}(requestId, challengerPayee);
+        assertEq(_view(requestId).provider, stranger);
+        assertEq(_view(requestId).providerPayee, challengerPayee);
+        assertEq(_view(requestId).claimBy, START + 2 * CLAIM_S + 1);
+        assertEq(_view(requestId).acceptances, 2);
+        bytes memory output = Toy.output(honest, PROMPT, OUTPUT);
+        vm.prank(stranger);
+        bytes32 claimId = settlement.claim(requestId, output, "root");
+        assertEq(_view(requestId).claimId, claimId);
+        assertEq(settlement.claimOf(claimId).bond, PROVIDER_BOND);
+        bytes32 dispute = _challenge(claimId);
+        vm.warp(game.disputeOf(dispute).deadline + 1);
+        game.timeout(dispute);
+        assertEq(_view(requestId).claimId, 0);
+        assertEq(settlement.claimOf(claimId).provider, stranger);
+        assertEq(settlement.claimOf(claimId).providerPayee, challengerPayee);
+        assertEq(settlement.claimOf(claimId).traceRoot, "root");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "not yet");
+    }
+
+    function test_tokensRoot_isTheTreesRoot() public {
+        bytes memory tokens = Toy.prompt(600);
+        assertEq(settlement.tokensRoot(tokens), Trees.root(Trees.chunks(tokens)), "three leaves");
+        assertEq(settlement.tokensRoot(hex"01000000"), Trees.leaf(hex"01000000"), "one token");
+        vm.expectRevert(Tokens.NoTokens.selector);
+        settlement.tokensRoot("");
+        _refuse(Tokens.TokensNotPacked.selector);
+        settlement.tokensRoot(hex"0100000002");
     }
 
     // ---------------------------------------------------------------- challenge
@@ -432,7 +305,7 @@ contract InferenceSettlementTest is Player {
             )
         );
         cheats.expectEmit();
-        emit IInferenceSettlement.Challenged(claimId, expected, challenger);
+        emit IInferenceSettlement.Challenged(claimId, expected, challenger, challengerPayee);
         assertEq(_challenge(claimId), expected, "the id is the content");
         assertEq(settlement.claimOf(claimId).openDisputes, 1);
         assertEq(settlement.claimOf(claimId).disputes, 1);
@@ -453,7 +326,7 @@ contract InferenceSettlementTest is Player {
         settlement.challenge{value: CHALLENGER_BOND + 1}(claimId, challengerPayee);
         vm.expectRevert(InferenceSettlement.ZeroPayee.selector);
         settlement.challenge{value: CHALLENGER_BOND}(claimId, address(0));
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.challenge{value: CHALLENGER_BOND}(keccak256("claim"), challengerPayee);
         settlement.challenge{value: CHALLENGER_BOND}(claimId, challengerPayee);
         _refuse(InferenceSettlement.AlreadyChallenged.selector);
@@ -495,7 +368,7 @@ contract InferenceSettlementTest is Player {
     function test_withdraw_reentering_getsItOnce() public {
         Reentrant thief = new Reentrant(settlement);
         vm.deal(address(thief), 1 ether);
-        bytes32 requestId = thief.request(modelId, Toy.prompt(1));
+        bytes32 requestId = thief.request(_params(Toy.prompt(1), 1));
         _request(1);
         thief.cancel(requestId);
         settlement.withdraw(address(thief));
@@ -518,65 +391,6 @@ contract InferenceSettlementTest is Player {
         (bool sent,) = address(settlement).call{value: 1}("");
         assertTrue(!sent, "coins without a purpose");
     }
-
-    // ---------------------------------------------------------------- constructor
-
-    function _refuseTerms(InferenceSettlement.Terms memory t, string memory what) private {
-        address future =
-            cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
-        DisputeGame g = new DisputeGame(address(registry), future, 5, 1, 1);
-        vm.expectRevert(abi.encodeWithSelector(InferenceSettlement.BadTerms.selector, what));
-        new InferenceSettlement(address(registry), address(g), t);
-    }
-
-    function test_constructor_badTerms_revert() public {
-        InferenceSettlement.Terms memory t = _terms();
-        t.providerBond = 0;
-        _refuseTerms(t, "providerBond");
-        t = _terms();
-        t.providerBond = uint256(type(uint128).max) + 1;
-        _refuseTerms(t, "providerBond");
-        t = _terms();
-        t.providerBurn = PROVIDER_BOND;
-        _refuseTerms(t, "providerBurn");
-        t.providerBurn = PROVIDER_BOND / 2 - 1;
-        _refuseTerms(t, "providerBurn");
-        t = _terms();
-        t.missPenalty = 0;
-        _refuseTerms(t, "missPenalty");
-        t.missPenalty = PROVIDER_BOND + 1;
-        _refuseTerms(t, "missPenalty");
-        t = _terms();
-        t.challengerBond = 0;
-        _refuseTerms(t, "challengerBond");
-        t.challengerBond = type(uint256).max;
-        _refuseTerms(t, "challengerBond");
-        t = _terms();
-        t.challengerBurn = 0;
-        _refuseTerms(t, "challengerBurn");
-        t.challengerBurn = CHALLENGER_BOND + 1;
-        _refuseTerms(t, "challengerBurn");
-        t = _terms();
-        t.windowS = 0;
-        _refuseTerms(t, "windowS");
-        t = _terms();
-        t.claimS = 0;
-        _refuseTerms(t, "claimS");
-    }
-
-    function test_constructor_gameOfAnother_reverts() public {
-        vm.expectRevert(abi.encodeWithSelector(InferenceSettlement.BadTerms.selector, "game"));
-        new InferenceSettlement(address(registry), address(game), _terms());
-    }
-
-    function test_constructor_registryOfAnother_reverts() public {
-        ModelRegistry other = new ModelRegistry(address(verifier));
-        address future =
-            cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
-        DisputeGame g = new DisputeGame(address(registry), future, 5, 1, 1);
-        vm.expectRevert(abi.encodeWithSelector(InferenceSettlement.BadTerms.selector, "registry"));
-        new InferenceSettlement(address(other), address(g), _terms());
-    }
 }
 
 /// Calls back while it is being paid.
@@ -588,8 +402,8 @@ contract Reentrant {
         settlement = settlement_;
     }
 
-    function request(bytes32 modelId, bytes calldata prompt) external returns (bytes32) {
-        return settlement.request{value: 1 ether}(modelId, prompt, 1, uint64(block.timestamp), 0);
+    function request(RequestParams calldata p) external returns (bytes32) {
+        return settlement.request{value: 1 ether}(p);
     }
 
     function cancel(bytes32 requestId) external {

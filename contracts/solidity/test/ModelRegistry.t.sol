@@ -13,7 +13,9 @@ contract ModelRegistryTest is Test {
     ModelRegistry private registry;
 
     function setUp() public {
-        registry = new ModelRegistry(address(new ToyVerifier()));
+        address verifier = deployed("Toy.sol:ToyVerifier", "");
+        registry =
+            ModelRegistry(deployed("ModelRegistry.sol:ModelRegistry", abi.encode(verifier)));
     }
 
     function _refuse(Model memory m, string memory what) private {

@@ -9,13 +9,18 @@ import {
     RequestStatus
 } from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
+import {Records} from "../libraries/Records.sol";
+import {Rewards} from "../libraries/Rewards.sol";
 import {Player} from "./support/Player.sol";
 import {Lie, LieKind} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// Who gets what, to the wei, when disputes end: alone, side by side, late, and against oneself.
 contract SettlementDisputesTest is Player {
+    /// What the earliest one that stands has, if nobody else's moves are paid for.
     uint256 private constant REWARD = PROVIDER_BOND - PROVIDER_BURN;
+    uint256 private constant RESERVE = MOVES_REIMBURSED * REIMBURSEMENT;
 
     bytes32 private requestId;
     bytes32 private claimId;
@@ -57,7 +62,7 @@ contract SettlementDisputesTest is Player {
         bytes memory witness = _witness(s);
         cheats.expectEmit();
         emit IInferenceSettlement.Rejected(claimId, requestId, s.dispute, PROVIDER_BURN);
-        game.step(s, witness);
+        game.step(Wire.pack(s), witness);
         assertClaim(claimId, ClaimStatus.Rejected);
         assertEq(settlement.claimOf(claimId).rejectedAt, START + 50);
         assertEq(settlement.claimOf(claimId).openDisputes, 0);
@@ -70,7 +75,7 @@ contract SettlementDisputesTest is Player {
         assertCredit(BURN, PROVIDER_BURN, "burned");
         assertCredit(challengerPayee, 0, "not yet");
         cheats.expectEmit();
-        emit IInferenceSettlement.Rewarded(claimId, s.dispute, challengerPayee, REWARD);
+        emit IInferenceSettlement.Rewarded(claimId, s.dispute, challengerPayee, REWARD - RESERVE);
         settlement.settleReward(claimId, 1);
         settlement.refund(s.dispute);
         assertCredit(challengerPayee, REWARD + CHALLENGER_BOND, "reward and bond");
@@ -125,7 +130,7 @@ contract SettlementDisputesTest is Player {
         assertCredit(BURN, CHALLENGER_BURN, "burned");
         assertCredit(providerPayee, CHALLENGER_BOND - CHALLENGER_BURN, "the provider's");
         assertEq(settlement.claimOf(claimId).openDisputes, 0);
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.settleReward(claimId, 1);
         vm.warp(START + WINDOW_S);
         settlement.finalize(claimId);
@@ -177,19 +182,23 @@ contract SettlementDisputesTest is Player {
         assertCredit(_payee(3), CHALLENGER_BOND, "the one that convicted");
     }
 
-    function _attackAs(State memory s, uint160 i) private returns (State memory next) {
+    /// The first child of the node that is open, by this challenger.
+    function _attackAs(State memory s, uint160 i) private returns (State memory) {
+        // First, and not just before the call: the stack has no room for both.
+        vm.startPrank(address(0x8000 + i));
         uint32 span = _span(s);
-        bytes32[] memory children = _children(s);
         bytes32[] memory path = Trees.path(_tree(s), s.index << span, s.level - span, s.level);
-        vm.prank(address(0x8000 + i));
-        game.choose(s, 0, children[0], path);
-        next = s;
+        bytes32 child = _children(s)[0];
+        _send(s, 0, child, path);
+        vm.stopPrank();
+        State memory next = abi.decode(abi.encode(s), (State));
         next.move += 1;
-        next.node = children[0];
+        next.node = child;
         next.index = s.index << span;
         next.level -= span;
         next.phase -= 1;
         _check(next);
+        return next;
     }
 
     /// A defender out of time in one dispute while another convicts: both stand.
@@ -269,30 +278,40 @@ contract SettlementDisputesTest is Player {
         }
     }
 
+    /// Six disputes; in the first four the challenger's clock runs.
+    function _six() private returns (bytes32[6] memory disputes) {
+        for (uint160 i = 0; i < 6; ++i) {
+            State memory s = _open(i);
+            disputes[i] = s.dispute;
+            if (i < 4) _answer(s);
+        }
+    }
+
     /// The list of disputes can be long: the walk takes as many calls as needed, and forgets
     /// nothing.
     function test_settleReward_walksInSteps() public {
         _liar();
-        State[6] memory s;
-        for (uint160 i = 0; i < 6; ++i) {
-            s[i] = _open(i);
-            if (i < 4) s[i] = _answer(s[i]);
-        }
+        bytes32[6] memory disputes = _six();
         // The first four are late, the fifth stands, the sixth convicts.
-        _convictByTimeout(s[5]);
+        vm.warp(game.disputeOf(disputes[5]).deadline + 1);
+        game.timeout(disputes[5]);
         settlement.settleReward(claimId, 0);
         settlement.settleReward(claimId, 3);
-        assertTrue(!settlement.isRewarded(claimId), "not reached");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "not reached");
         settlement.settleReward(claimId, 1);
-        assertTrue(!settlement.isRewarded(claimId), "not reached yet");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "not reached yet");
         settlement.settleReward(claimId, 1);
-        assertTrue(settlement.isRewarded(claimId), "the fifth");
+        assertTrue(!settlement.claimOf(claimId).rewarded, "the fifth, but not the end");
+        assertCredit(_payee(4), REWARD - RESERVE, "as soon as it is found");
         settlement.settleReward(claimId, type(uint32).max);
-        assertCredit(_payee(4), REWARD, "only the reward");
+        assertTrue(settlement.claimOf(claimId).rewarded, "the end");
+        assertCredit(_payee(4), REWARD, "and what nobody's moves took");
+        settlement.settleReward(claimId, type(uint32).max);
+        assertCredit(_payee(4), REWARD, "once");
         assertCredit(_payee(5), 0, "convicted, but later");
         for (uint256 i = 0; i < 6; ++i) {
-            settlement.refund(s[i].dispute);
-            settlement.refund(s[i].dispute);
+            settlement.refund(disputes[i]);
+            settlement.refund(disputes[i]);
         }
         for (uint160 i = 0; i < 4; ++i) {
             assertCredit(_payee(i), 0, "late");
@@ -320,7 +339,7 @@ contract SettlementDisputesTest is Player {
     function test_challenge_afterRejection_reverts() public {
         _liar();
         _convictByTimeout(_open(1));
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         _challenge(claimId);
     }
 
@@ -328,16 +347,16 @@ contract SettlementDisputesTest is Player {
         _liar();
         _convictByTimeout(_open(1));
         vm.warp(START + WINDOW_S);
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.finalize(claimId);
     }
 
     function test_refund_refusals() public {
         _liar();
-        _refuse(InferenceSettlement.NoSuchDispute.selector);
+        _refuse(Rewards.NoSuchDispute.selector);
         settlement.refund(0);
         State memory s = _open(1);
-        _refuse(InferenceSettlement.WrongClaimStatus.selector);
+        _refuse(Records.WrongClaimStatus.selector);
         settlement.refund(s.dispute);
     }
 

@@ -7,6 +7,7 @@ import {IDisputeGame, State} from "../interfaces/IDisputeGame.sol";
 import {
     ClaimStatus,
     IInferenceSettlement,
+    RequestParams,
     RequestStatus
 } from "../interfaces/IInferenceSettlement.sol";
 import {Phases} from "../libraries/Phases.sol";
@@ -14,6 +15,7 @@ import {Fixture} from "./support/Fixture.sol";
 import {Lie, Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
 import {Test, Vm} from "./support/Test.sol";
+import {Wire} from "./support/Wire.sol";
 
 /// Anybody doing anything: requesters, providers and challengers who act in any order, some of them
 /// the same people. Claims are of a trace of three blocks whose roots are arbitrary: disputes end
@@ -39,6 +41,9 @@ contract Crowd is Test {
     mapping(bytes32 dispute => bytes32 root) private roots;
     uint256 private nonce;
     uint64 private clock;
+
+    /// What a rejected claim's disputes were given of its pot.
+    mapping(bytes32 claimId => uint256) private given;
 
     uint256 public finals;
     uint256 public rejections;
@@ -88,12 +93,17 @@ contract Crowd is Test {
 
     function request(uint256 seed) external later(seed) {
         if (requests.length == MOST) return;
+        RequestParams memory p;
+        p.modelId = modelId;
+        p.prompt = hex"0100000002000000";
+        p.maxOutput = 2;
+        // To the wei, so that shares have to be rounded.
+        p.bond = uint128(settlement.terms().bondMin + (seed >> 32) % 9 ether);
+        p.windowS = settlement.terms().windowMinS + uint32((seed >> 16) % 3000);
+        p.deadline = clock + uint64(seed % 200_000);
+        p.nonce = nonce++;
         _act(seed, seed % 5 ether);
-        requests.push(
-            settlement.request{value: seed % 5 ether}(
-                modelId, hex"0100000002000000", 2, clock + uint64(seed % 200_000), nonce++
-            )
-        );
+        requests.push(settlement.request{value: seed % 5 ether}(p));
     }
 
     function accept(uint256 seed) external later(seed) {
@@ -101,9 +111,8 @@ contract Crowd is Test {
         bytes32 id = requests[_pick(seed, requests.length)];
         IInferenceSettlement.RequestView memory r = settlement.requestOf(id);
         if (r.status != RequestStatus.Open || r.deadline < clock) return;
-        uint256 bond = settlement.PROVIDER_BOND();
-        _act(seed, bond);
-        settlement.accept{value: bond}(id, _payee(seed));
+        _act(seed, r.bond);
+        settlement.accept{value: r.bond}(id, _payee(seed));
     }
 
     function claim(uint256 seed) external later(seed) {
@@ -134,7 +143,7 @@ contract Crowd is Test {
         bytes32 id = claims[which];
         IInferenceSettlement.ClaimView memory c = settlement.claimOf(id);
         if (c.status != ClaimStatus.Pending || c.windowEnd <= clock) return;
-        uint256 bond = settlement.CHALLENGER_BOND();
+        uint256 bond = settlement.terms().challengerBond;
         _act(seed, bond);
         try settlement.challenge{value: bond}(id, _payee(seed)) returns (bytes32 dispute) {
             disputes.push(dispute);
@@ -164,7 +173,7 @@ contract Crowd is Test {
         bytes32[] memory leaves = _leaves(uint256(roots[dispute]));
         if (d.phase == Phases.BLOCKS_REVEAL) {
             vm.prank(d.defender);
-            game.reveal(s, leaves);
+            game.reveal(Wire.pack(s), leaves);
             states[dispute].phase = Phases.BLOCKS_CHOOSE;
             states[dispute].move += 1;
         } else if (d.phase == Phases.BLOCKS_CHOOSE && uint256(dispute) % 2 == 0) {
@@ -172,7 +181,7 @@ contract Crowd is Test {
             uint32 child = uint32(seed % 3);
             bytes32[] memory path = Trees.proof(leaves, child);
             vm.prank(d.challenger);
-            game.choose(s, child, leaves[child], path);
+            game.choose(Wire.pack(s), child, leaves[child], path);
             // The defender has nothing to expand: the phase ends with its clock.
             states[dispute].phase = Phases.EXPAND;
         }
@@ -192,8 +201,26 @@ contract Crowd is Test {
         bytes32 dispute = disputes[_pick(seed, disputes.length)];
         (bytes32 id,,) = settlement.bondOf(dispute);
         if (settlement.claimOf(id).status != ClaimStatus.Rejected) return;
-        if (seed % 3 == 0) settlement.settleReward(id, uint32(seed % 2 + 1));
+        if (seed % 3 == 0) _settleReward(id, uint32(seed % 2 + 1));
         else settlement.refund(dispute);
+    }
+
+    function _settleReward(bytes32 id, uint32 limit) private {
+        uint256 before = _credits();
+        settlement.settleReward(id, limit);
+        given[id] += _credits() - before;
+        if (settlement.claimOf(id).rewarded) assertEq(given[id], _pot(id), "the whole pot");
+    }
+
+    function _pot(bytes32 id) private view returns (uint256) {
+        return settlement.claimOf(id).bond * (10_000 - settlement.terms().burnBps) / 10_000;
+    }
+
+    /// All payees are people.
+    function _credits() private view returns (uint256 sum) {
+        for (uint256 i = 0; i < people.length; ++i) {
+            sum += settlement.balanceOf(people[i]);
+        }
     }
 
     function withdraw(uint256 seed) external later(seed) {
@@ -204,9 +231,7 @@ contract Crowd is Test {
 
     /// Credits, and everything that is still held for somebody.
     function owed() external view returns (uint256 sum) {
-        for (uint256 i = 0; i < people.length; ++i) {
-            sum += settlement.balanceOf(people[i]);
-        }
+        sum = _credits();
         for (uint256 i = 0; i < requests.length; ++i) {
             IInferenceSettlement.RequestView memory r = settlement.requestOf(requests[i]);
             if (r.status != RequestStatus.Final && r.status != RequestStatus.Cancelled) {
@@ -214,20 +239,17 @@ contract Crowd is Test {
             }
             // One bond from the acceptance to the end of the claim.
             if (r.status == RequestStatus.Accepted || r.status == RequestStatus.Claimed) {
-                sum += settlement.PROVIDER_BOND();
+                sum += r.bond;
             }
         }
         for (uint256 i = 0; i < claims.length; ++i) {
-            if (
-                settlement.claimOf(claims[i]).status == ClaimStatus.Rejected
-                    && !settlement.isRewarded(claims[i])
-            ) {
-                sum += settlement.PROVIDER_BOND() - settlement.PROVIDER_BURN();
+            if (settlement.claimOf(claims[i]).status == ClaimStatus.Rejected) {
+                sum += _pot(claims[i]) - given[claims[i]];
             }
         }
         for (uint256 i = 0; i < disputes.length; ++i) {
             (,, bool settled) = settlement.bondOf(disputes[i]);
-            if (!settled) sum += settlement.CHALLENGER_BOND();
+            if (!settled) sum += settlement.terms().challengerBond;
         }
     }
 
@@ -244,7 +266,7 @@ contract Crowd is Test {
             for (uint256 i = 0; i < claims.length; ++i) {
                 if (settlement.isPending(claims[i])) settlement.finalize(claims[i]);
                 if (settlement.claimOf(claims[i]).status == ClaimStatus.Rejected) {
-                    settlement.settleReward(claims[i], 50);
+                    _settleReward(claims[i], 50);
                 }
             }
             for (uint256 i = 0; i < disputes.length; ++i) {
@@ -253,12 +275,10 @@ contract Crowd is Test {
             for (uint256 i = 0; i < requests.length; ++i) {
                 IInferenceSettlement.RequestView memory r = settlement.requestOf(requests[i]);
                 if (r.status == RequestStatus.Accepted) settlement.release(requests[i]);
+                r = settlement.requestOf(requests[i]);
+                // Anyone, once the deadline is over.
                 if (r.status == RequestStatus.Open) {
-                    vm.prank(r.requester);
-                    settlement.cancel(requests[i]);
-                }
-                if (r.status == RequestStatus.Accepted) {
-                    vm.prank(r.requester);
+                    if (clock <= r.deadline) vm.prank(r.requester);
                     settlement.cancel(requests[i]);
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy::eips::eip1559::{BaseFeeParams, INITIAL_BASE_FEE, calc_next_block_base_fee};
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, B256, TxHash, U256};
+use alloy::primitives::{Address, B256, Bytes, TxHash, U256};
 use tokio::sync::watch;
 
 use super::accounts::{BALANCE_ETHER, DEV_ADDRESSES};
@@ -16,6 +16,7 @@ use super::error::RpcError;
 use super::filters::Filters;
 use super::pool::Pool;
 use super::tx::{Admission, decode};
+use crate::create2;
 use crate::state::{State, Undo};
 
 /// Blocks whose state can still be read.
@@ -80,13 +81,15 @@ pub(crate) struct Chain {
 }
 
 impl Chain {
-    /// A chain of one block in which the ten accounts have their ether.
+    /// A chain of one block in which the ten accounts have their ether, and the proxy of
+    /// [`crate::create2`] is where it is on other chains.
     pub(crate) fn new(chain_id: u64, gas_limit: u64, mining: Mining) -> Self {
         let mut state = State::default();
         let balance = U256::from(BALANCE_ETHER) * U256::from(10).pow(U256::from(18));
         for address in DEV_ADDRESSES {
             let _ = state.set_balance(address, balance);
         }
+        let _ = state.set_code(create2::PROXY, create2::PROXY_CODE.clone());
         let mut header = empty_header(0, B256::ZERO, wall_clock_s(), gas_limit, INITIAL_BASE_FEE);
         header.state_root = state.root();
         let genesis = Arc::new(Mined::new(header, Vec::new()));
@@ -291,6 +294,12 @@ impl Chain {
     /// Gives an account exactly `wei`, outside of any transaction.
     pub(crate) fn set_balance(&mut self, account: Address, wei: U256) {
         let undo = self.state.set_balance(account, wei);
+        self.loose.append(undo);
+    }
+
+    /// Puts code at an address, outside of any transaction.
+    pub(crate) fn set_code(&mut self, address: Address, code: Bytes) {
+        let undo = self.state.set_code(address, code);
         self.loose.append(undo);
     }
 

@@ -1,7 +1,7 @@
 //! Methods for tests, under the names that anvil and hardhat gave them: time, mining, snapshots,
-//! balances.
+//! balances, code.
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, Bytes, U256};
 use serde::Deserialize;
 
 use super::chain::{Chain, Mining};
@@ -21,6 +21,7 @@ pub(crate) fn method(name: &str) -> Option<Method> {
         "evm_mine" => Write(mine_one),
         "anvil_mine" | "hardhat_mine" => Write(mine_many),
         "anvil_setBalance" | "hardhat_setBalance" => Write(set_balance),
+        "anvil_setCode" | "hardhat_setCode" => Write(set_code),
         "evm_snapshot" | "anvil_snapshot" => Write(|chain, _| json(U256::from(chain.snapshot()))),
         "evm_revert" | "anvil_revert" => Write(revert),
         "evm_setAutomine" | "anvil_setAutomine" => Write(set_automine),
@@ -84,6 +85,13 @@ fn set_balance(chain: &mut Chain, mut params: Params<'_>) -> Answer {
     let account: Address = params.next()?;
     let wei: U256 = params.next()?;
     chain.set_balance(account, wei);
+    json(())
+}
+
+fn set_code(chain: &mut Chain, mut params: Params<'_>) -> Answer {
+    let account: Address = params.next()?;
+    let code: Bytes = params.next()?;
+    chain.set_code(account, code);
     json(())
 }
 

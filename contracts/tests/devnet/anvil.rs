@@ -8,9 +8,13 @@ use alloy::network::TxSignerSync;
 use alloy::primitives::{Address, Bytes, TxKind, U256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::sol_types::SolCall;
+use refute_contracts::create2;
 use serde_json::{Map, Value, json};
 
 use super::support::{IProbe, NOBODY, probe_code, rpc, signer, start};
+
+/// An account that gets code, and loses it.
+const SOMEBODY: Address = Address::repeat_byte(0x5b);
 
 /// anvil as a process, which ends with the test.
 struct Anvil {
@@ -216,6 +220,13 @@ fn control(probe: Address, nonce: u64) -> Vec<Line> {
         line("hardhat_mine", json!(["0x2"])),
         line("anvil_setBalance", json!([NOBODY, "0x10"])),
         line("eth_getBalance", json!([NOBODY, "latest"])),
+        line("eth_getCode", json!([create2::PROXY, "latest"])),
+        line("eth_getCode", json!([create2::PROXY, "0x0"])),
+        line("anvil_setCode", json!([SOMEBODY, "0x602a5f5260205ff3"])),
+        line("eth_getCode", json!([SOMEBODY, "latest"])),
+        line("eth_call", json!([{ "to": SOMEBODY }, "latest"])),
+        line("hardhat_setCode", json!([SOMEBODY, "0x"])),
+        line("eth_getCode", json!([SOMEBODY, "latest"])),
         line("evm_snapshot", json!([])),
         dynamic(nonce, TxKind::Call(probe), set.clone(), 200_000, 0),
         line("eth_call", value.clone()),

@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, B256, U256};
+use alloy::primitives::{Address, B256, U256, keccak256};
 use alloy::providers::{DynProvider, Provider, ProviderBuilder};
 use alloy::rpc::client::{ClientBuilder, RpcClient};
 use alloy::signers::local::PrivateKeySigner;
 use alloy::transports::http::{Http, reqwest};
 use alloy::transports::layers::{RateLimitRetryPolicy, RetryBackoffLayer, RetryPolicy};
 use alloy::transports::{TransportError, utils::guess_local_url};
-use refute_contracts::bindings::{IDisputeGame, IInferenceSettlement, IModelRegistry};
+use refute_contracts::bindings::{GameParams, IDisputeGame, IInferenceSettlement, IModelRegistry};
 use serde::Deserialize;
 
 use super::error::is_transient;
-use super::{ChainError, DeployParams, Deployment};
+use super::{ChainError, DeployParams, Deployment, WrongCode};
 
 /// Longest time for one answer.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -86,8 +86,9 @@ struct Inner {
 }
 
 impl Chain {
-    /// Connects over HTTP, and checks that the deployment's contracts are there, on the right chain
-    /// and with the parameters that its file says.
+    /// Connects over HTTP, and checks that the deployment's contracts are there, on the right chain:
+    /// that their code is, to the byte, what this build's artifacts give with the parameters that the
+    /// file says.
     ///
     /// # Errors
     /// No node, another chain, other contracts.
@@ -243,10 +244,19 @@ impl Chain {
         Ok(self.settlement()?.balanceOf(payee).call().await?)
     }
 
-    /// Whether there is code at an address.
-    pub(crate) async fn has_code(&self, address: Address) -> Result<bool, ChainError> {
-        let latest = BlockId::Number(BlockNumberOrTag::Latest);
-        Ok(!self.provider().get_code_at(address).block_id(latest).await?.is_empty())
+    /// Hash of the code at an address; `None` where there is none.
+    pub(crate) async fn code_hash(&self, address: Address) -> Result<Option<B256>, ChainError> {
+        self.code_hash_at(address, BlockNumberOrTag::Latest).await
+    }
+
+    /// The same, after an earlier block.
+    pub(crate) async fn code_hash_at(
+        &self,
+        address: Address,
+        block: BlockNumberOrTag,
+    ) -> Result<Option<B256>, ChainError> {
+        let code = self.provider().get_code_at(address).block_id(BlockId::Number(block)).await?;
+        Ok((!code.is_empty()).then(|| keccak256(&code)))
     }
 
     pub(super) fn log_span(&self) -> u64 {
@@ -264,68 +274,45 @@ impl Chain {
         if expected != found {
             return Err(ChainError::WrongChain { expected, found });
         }
-        for (contract, address) in deployment.contracts() {
-            if !self.has_code(address).await? {
-                return Err(ChainError::NoCode { contract, address });
+        let plan = deployment.plan()?;
+        for planned in plan.contracts() {
+            let (contract, address) =
+                (planned.contract.name(), deployment.address(planned.contract));
+            let (expected, found) = (planned.code_hash, self.code_hash(address).await?);
+            match found {
+                Some(found) if found == expected => {}
+                // The parameters are part of the code, and tell more than its hash.
+                Some(found) => {
+                    self.check_parameters(&deployment.parameters).await?;
+                    deployment.check_build(&plan)?;
+                    let wrong = WrongCode { contract, address, expected, found };
+                    return Err(ChainError::from(Box::new(wrong)));
+                }
+                None => return Err(ChainError::NoCode { contract, address }),
             }
         }
-        self.check_wiring(deployment).await?;
-        let found = self.read_parameters().await?;
-        check_parameters(&deployment.parameters, &found)
+        deployment.check_build(&plan)
     }
 
-    /// The contracts know each other: a file with the game of another deployment is refused.
-    async fn check_wiring(&self, deployment: &Deployment) -> Result<(), ChainError> {
-        let settlement = self.settlement()?;
-        let game = self.game()?;
-        equal("game", &deployment.game, &settlement.game().call().await?)?;
-        equal("registry", &deployment.registry, &settlement.registry().call().await?)?;
-        equal("settlement", &deployment.settlement, &game.settlement().call().await?)?;
-        equal("verifier", &deployment.verifier, &game.verifier().call().await?)
+    /// That the contracts, if they are ours, say what the file says.
+    async fn check_parameters(&self, file: &DeployParams) -> Result<(), ChainError> {
+        let (settlement, game) = (self.settlement()?, self.game()?);
+        let (arity, clock, response) = (game.ARITY_BITS(), game.CLOCK_S(), game.MIN_RESPONSE_S());
+        let (arity, clock, response) =
+            (arity.call().await, clock.call().await, response.call().await);
+        let terms = settlement.terms().call().await;
+        let (Ok(arity), Ok(clock), Ok(response), Ok(terms)) = (arity, clock, response, terms)
+        else {
+            return Ok(());
+        };
+        let found = GameParams { arityBits: arity, clockS: clock, minResponseS: response };
+        match file.difference(&DeployParams::read(&found, &terms)) {
+            Some((what, expected, found)) => {
+                Err(ChainError::WrongDeployment { what, expected, found })
+            }
+            None => Ok(()),
+        }
     }
-
-    async fn read_parameters(&self) -> Result<DeployParams, ChainError> {
-        let settlement = self.settlement()?;
-        let game = self.game()?;
-        Ok(DeployParams {
-            arity_bits: game.ARITY_BITS().call().await?,
-            clock_s: game.CLOCK_S().call().await?,
-            min_response_s: game.MIN_RESPONSE_S().call().await?,
-            window_s: settlement.WINDOW_S().call().await?,
-            claim_s: settlement.CLAIM_S().call().await?,
-            provider_bond_wei: settlement.PROVIDER_BOND().call().await?,
-            provider_burn_wei: settlement.PROVIDER_BURN().call().await?,
-            miss_penalty_wei: settlement.MISS_PENALTY().call().await?,
-            challenger_bond_wei: settlement.CHALLENGER_BOND().call().await?,
-            challenger_burn_wei: settlement.CHALLENGER_BURN().call().await?,
-        })
-    }
-}
-
-/// Clocks that differ on and off chain lose disputes, so every parameter is compared.
-fn check_parameters(file: &DeployParams, chain: &DeployParams) -> Result<(), ChainError> {
-    equal("arity_bits", &file.arity_bits, &chain.arity_bits)?;
-    equal("clock_s", &file.clock_s, &chain.clock_s)?;
-    equal("min_response_s", &file.min_response_s, &chain.min_response_s)?;
-    equal("window_s", &file.window_s, &chain.window_s)?;
-    equal("claim_s", &file.claim_s, &chain.claim_s)?;
-    equal("provider_bond_wei", &file.provider_bond_wei, &chain.provider_bond_wei)?;
-    equal("provider_burn_wei", &file.provider_burn_wei, &chain.provider_burn_wei)?;
-    equal("miss_penalty_wei", &file.miss_penalty_wei, &chain.miss_penalty_wei)?;
-    equal("challenger_bond_wei", &file.challenger_bond_wei, &chain.challenger_bond_wei)?;
-    equal("challenger_burn_wei", &file.challenger_burn_wei, &chain.challenger_burn_wei)
-}
-
-fn equal<T: PartialEq + ToString>(
-    what: &'static str,
-    file: &T,
-    chain: &T,
-) -> Result<(), ChainError> {
-    if file == chain {
-        return Ok(());
-    }
-    let (expected, found) = (file.to_string(), chain.to_string());
-    Err(ChainError::WrongDeployment { what, expected, found })
 }
 
 /// A client that waits a bounded time, and tries again a bounded number of times.

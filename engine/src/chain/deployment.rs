@@ -1,75 +1,28 @@
-//! Where the contracts are, and with which parameters they were deployed: one small JSON file per
-//! chain that every process of a machine finds by itself.
+//! Where the contracts are, with which parameters they were deployed, and what their code has to be:
+//! one small JSON file per chain that every process of a machine finds by itself.
 
 use std::path::{Path, PathBuf};
 
-use alloy::primitives::{Address, U256};
+use alloy::primitives::{Address, B256};
+use refute_contracts::artifact::Contract;
+use refute_contracts::plan::Plan;
 use serde::{Deserialize, Serialize};
 
-use super::ChainError;
+use super::{ChainError, DeployParams, params};
 use crate::model::library::HOME_VARIABLE;
-
-/// One gwei, in wei.
-const GWEI: u64 = 1_000_000_000;
-
-/// The constants of a deployment. They are fixed for ever by the constructors.
-///
-/// The defaults suit a demonstration on a development chain: minutes instead of days, and bonds of
-/// hundredths of a coin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeployParams {
-    /// A reveal shows up to `2^arity_bits` nodes or accumulators (1 to 8).
-    pub arity_bits: u32,
-    /// Chess clock of each party of a dispute, seconds.
-    pub clock_s: u32,
-    /// Time per move that isn't taken from the clock, seconds.
-    pub min_response_s: u32,
-    /// From a claim to the end of challenges, seconds.
-    pub window_s: u32,
-    /// From an acceptance to the last moment of its claim, seconds.
-    pub claim_s: u32,
-    /// What a provider stakes on a request, wei.
-    #[serde(with = "decimal")]
-    pub provider_bond_wei: U256,
-    /// Part of a convicted provider's bond that is burned, wei: at least half of it, less than all.
-    #[serde(with = "decimal")]
-    pub provider_burn_wei: U256,
-    /// Part of the provider's bond that burns when it doesn't claim in time, wei.
-    #[serde(with = "decimal")]
-    pub miss_penalty_wei: U256,
-    /// What a challenger stakes on a dispute, wei.
-    #[serde(with = "decimal")]
-    pub challenger_bond_wei: U256,
-    /// Part of a losing challenger's bond that is burned, wei.
-    #[serde(with = "decimal")]
-    pub challenger_burn_wei: U256,
-}
-
-impl Default for DeployParams {
-    fn default() -> Self {
-        let milli = |coins: u64| U256::from(coins) * U256::from(1_000_000) * U256::from(GWEI);
-        Self {
-            arity_bits: 5,
-            clock_s: 600,
-            min_response_s: 30,
-            window_s: 120,
-            claim_s: 600,
-            provider_bond_wei: milli(100),
-            provider_burn_wei: milli(50),
-            miss_penalty_wei: milli(10),
-            challenger_bond_wei: milli(20),
-            challenger_burn_wei: milli(10),
-        }
-    }
-}
 
 /// A deployment of the contracts on one chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Deployment {
     /// The chain.
     pub chain_id: u64,
-    /// A block before which the contracts did not exist: where followers start.
+    /// The block that the registry was created in, before which nothing was said: where followers
+    /// start.
     pub block: u64,
+    /// What the addresses are derived from, beside the code and the parameters.
+    pub salt: B256,
+    /// What `StepVerifier` computes by.
+    pub numerics_version: u32,
     /// `InferenceSettlement`: requests, claims, money.
     pub settlement: Address,
     /// `DisputeGame`.
@@ -78,11 +31,98 @@ pub struct Deployment {
     pub registry: Address,
     /// `StepVerifier`.
     pub verifier: Address,
+    /// Hashes of the four contracts' code.
+    pub code_hashes: CodeHashes,
     /// The constructors' constants.
     pub parameters: DeployParams,
 }
 
+/// Hashes of the code as it lies on the chain, constants included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CodeHashes {
+    /// Of `InferenceSettlement`.
+    pub settlement: B256,
+    /// Of `DisputeGame`.
+    pub game: B256,
+    /// Of `ModelRegistry`.
+    pub registry: B256,
+    /// Of `StepVerifier`.
+    pub verifier: B256,
+}
+
 impl Deployment {
+    /// What a plan is once it is on its chain.
+    pub(crate) fn of(
+        plan: &Plan,
+        chain_id: u64,
+        block: u64,
+        salt: B256,
+        parameters: DeployParams,
+    ) -> Self {
+        Self {
+            chain_id,
+            block,
+            salt,
+            numerics_version: plan.numerics_version,
+            settlement: plan.settlement.address,
+            game: plan.game.address,
+            registry: plan.registry.address,
+            verifier: plan.verifier.address,
+            code_hashes: CodeHashes {
+                settlement: plan.settlement.code_hash,
+                game: plan.game.code_hash,
+                registry: plan.registry.code_hash,
+                verifier: plan.verifier.code_hash,
+            },
+            parameters,
+        }
+    }
+
+    /// What this build makes of the deployment's parameters.
+    ///
+    /// # Errors
+    /// Parameters that the constructors refuse: nobody can have deployed with them.
+    pub(crate) fn plan(&self) -> Result<Plan, ChainError> {
+        let (game, terms) = (self.parameters.game(), self.parameters.terms()?);
+        Plan::new(self.chain_id, self.salt, &game, &terms).map_err(params::explain)
+    }
+
+    /// That this build's artifacts, with the file's parameters, are what the file says.
+    pub(super) fn check_build(&self, plan: &Plan) -> Result<(), ChainError> {
+        for planned in plan.contracts() {
+            let (file, built) = (self.code_hash(planned.contract), planned.code_hash);
+            if file != built {
+                let contract = planned.contract.name();
+                return Err(ChainError::OtherBuild { contract, file, built });
+            }
+            let (expected, found) = (planned.address, self.address(planned.contract));
+            if expected != found {
+                let contract = planned.contract.name();
+                return Err(ChainError::WrongAddress { contract, expected, found });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a contract is.
+    pub fn address(&self, contract: Contract) -> Address {
+        match contract {
+            Contract::InferenceSettlement => self.settlement,
+            Contract::DisputeGame => self.game,
+            Contract::ModelRegistry => self.registry,
+            Contract::StepVerifier => self.verifier,
+        }
+    }
+
+    fn code_hash(&self, contract: Contract) -> B256 {
+        match contract {
+            Contract::InferenceSettlement => self.code_hashes.settlement,
+            Contract::DisputeGame => self.code_hashes.game,
+            Contract::ModelRegistry => self.code_hashes.registry,
+            Contract::StepVerifier => self.code_hashes.verifier,
+        }
+    }
+
     /// Where the deployment on this chain is kept unless somebody says otherwise:
     /// `$REFUTE_HOME/deployments/<chain id>.json`, else the same below `~/.refute`.
     pub fn default_path(chain_id: u64) -> PathBuf {
@@ -134,28 +174,15 @@ impl Deployment {
         Ok(path)
     }
 
-    /// The contracts with their names, in the order in which they are deployed.
+    /// The contracts with their names, in the order in which they come to be.
     pub fn contracts(&self) -> [(&'static str, Address); 4] {
-        [
-            ("StepVerifier", self.verifier),
-            ("ModelRegistry", self.registry),
-            ("DisputeGame", self.game),
-            ("InferenceSettlement", self.settlement),
-        ]
-    }
-}
-
-/// Amounts as decimal strings: people read these files.
-mod decimal {
-    use alloy::primitives::U256;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<S: Serializer>(value: &U256, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<U256, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
+        let order = [
+            Contract::StepVerifier,
+            Contract::ModelRegistry,
+            Contract::InferenceSettlement,
+            Contract::DisputeGame,
+        ];
+        order.map(|contract| (contract.name(), self.address(contract)))
     }
 }
 
@@ -167,15 +194,10 @@ mod tests {
     fn a_deployment_survives_its_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep").join("31337.json");
-        let written = Deployment {
-            chain_id: 31337,
-            block: 7,
-            settlement: Address::repeat_byte(1),
-            game: Address::repeat_byte(2),
-            registry: Address::repeat_byte(3),
-            verifier: Address::repeat_byte(4),
-            parameters: DeployParams::default(),
-        };
+        let params = DeployParams::default();
+        let terms = params.terms().unwrap();
+        let plan = Plan::new(31337, B256::ZERO, &params.game(), &terms).unwrap();
+        let written = Deployment::of(&plan, 31337, 7, B256::ZERO, params);
         assert!(matches!(Deployment::load(31337, Some(&path)), Err(ChainError::NoDeployment)));
         written.save(Some(&path)).unwrap();
         assert_eq!(Deployment::load(31337, Some(&path)).unwrap(), written);

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use alloy::contract;
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::rpc::json_rpc::{ErrorPayload, RpcError};
 use alloy::transports::{TransportError, TransportErrorKind};
 use refute_contracts::artifact::revert_reason;
+use refute_contracts::create2;
 
 use super::key::KeyError;
 use crate::store::StoreError;
@@ -51,15 +52,83 @@ pub enum ChainError {
         /// Where it should be.
         address: Address,
     },
+    /// Other code than this build's where the deployment says.
+    #[error(transparent)]
+    WrongCode(#[from] Box<WrongCode>),
+    /// The deployment's file is from a build with other contracts.
+    #[error(
+        "the deployment's file has the {contract} of another version of this program (code hash \
+         {file}, this one's is {built}): use that version, or run `refute deploy` again"
+    )]
+    OtherBuild {
+        /// Which contract.
+        contract: &'static str,
+        /// Hash of its code in the file.
+        file: B256,
+        /// Hash of the code that this build gives with the file's parameters.
+        built: B256,
+    },
+    /// The deployment's file has an address that its own parameters don't lead to.
+    #[error(
+        "the deployment's file has its {contract} at {found}, but its parameters lead to {expected}: \
+         somebody changed the file; run `refute deploy` again"
+    )]
+    WrongAddress {
+        /// Which contract.
+        contract: &'static str,
+        /// Where the parameters lead to.
+        expected: Address,
+        /// Where the file says.
+        found: Address,
+    },
     /// The contracts differ from what the deployment's file says.
     #[error("the deployment's {what} is {expected} in its file and {found} on chain")]
     WrongDeployment {
-        /// Which parameter or address.
-        what: &'static str,
+        /// Which parameter.
+        what: String,
         /// In the file.
         expected: String,
         /// On chain.
         found: String,
+    },
+    /// A parameter that the contracts refuse.
+    #[error("{flag} is refused by the contracts: it has to be {rule}")]
+    BadTerms {
+        /// The option of `refute deploy`.
+        flag: String,
+        /// What it has to be.
+        rule: String,
+    },
+    /// The contracts can't be created, for a reason that no parameter is.
+    #[error("the contracts can't be created: {0}")]
+    Plan(String),
+    /// The key can't pay.
+    #[error("{address} has {balance} wei, too few to deploy: send it coins, or use another --key")]
+    NoCoins {
+        /// The key's account.
+        address: Address,
+        /// What it has, wei.
+        balance: U256,
+    },
+    /// The chain lacks the proxy that gives contracts their addresses.
+    #[error(
+        "this chain has no CREATE2 deployment proxy at {}. If its nodes take transactions without a \
+         chain id and gas costs at most 100 gwei, `refute deploy --install-proxy` puts it there for {} \
+         wei; else ask whoever runs the chain",
+        create2::PROXY,
+        create2::PROXY_COST_WEI
+    )]
+    NoProxy,
+    /// The node doesn't take the proxy's transaction.
+    #[error(
+        "the node doesn't take the transaction that makes the CREATE2 deployment proxy ({reason}): it \
+         may refuse transactions without a chain id, or gas may cost more than 100 gwei; ask whoever \
+         runs the chain to put the proxy at {}",
+        create2::PROXY
+    )]
+    ProxyRefused {
+        /// The node's words.
+        reason: String,
     },
     /// The contracts were asked for on a connection without a deployment.
     #[error("no deployment: run `refute deploy`, or say where its file is")]
@@ -141,6 +210,24 @@ pub enum ChainError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// A contract that isn't the one that it should be.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the {contract} at {address} is another contract than this program knows: its code has the hash \
+     {found}, and should have {expected}. Don't send money there; check --rpc and --deployment, or run \
+     `refute deploy`"
+)]
+pub struct WrongCode {
+    /// Which contract.
+    pub contract: &'static str,
+    /// Where it is.
+    pub address: Address,
+    /// Hash of the code that the artifacts give with the deployment's parameters.
+    pub expected: B256,
+    /// Hash of the code on chain.
+    pub found: B256,
 }
 
 /// The chain is another one than before, as when a devnet was started anew.

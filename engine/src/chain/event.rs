@@ -99,8 +99,8 @@ macro_rules! events {
 events! {
     Registry: IModelRegistry { ModelRegistered }
     Settlement: IInferenceSettlement {
-        Requested, Accepted, Claimed, Challenged, Finalized, Rejected, Rewarded, Released,
-        Cancelled, Credited, Withdrawn, Burned,
+        Requested, Accepted, Claimed, Challenged, Finalized, Rejected, Rewarded, Reimbursed,
+        Released, Cancelled, Delivered, Credited, Withdrawn, Burned,
     }
     Game: IDisputeGame {
         DisputeOpened, Revealed, Chosen, StepChosen, Expanded, LeafRevealed, ElementChosen,
@@ -160,6 +160,7 @@ impl Event {
             Self::DisputeOpened(e) => Some(e.dispute),
             Self::DisputeResolved(e) => Some(e.dispute),
             Self::Rewarded(e) => Some(e.dispute),
+            Self::Reimbursed(e) => Some(e.dispute),
             other => other.moved().map(|moved| moved.dispute),
         }
     }

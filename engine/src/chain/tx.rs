@@ -6,7 +6,7 @@ use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::network::TxSignerSync;
-use alloy::primitives::{Address, B256, Bytes, TxKind, U256, hex};
+use alloy::primitives::{Address, B256, Bytes, TxKind, U256, hex, keccak256};
 use alloy::providers::Provider;
 use alloy::rpc::types::{TransactionInput, TransactionRequest};
 use alloy::transports::TransportError;
@@ -272,6 +272,21 @@ impl Chain {
             Broadcast::NonceTooLow | Broadcast::Underpriced => Err(ChainError::Refused {
                 reason: "another transaction took its nonce: try again".to_owned(),
             }),
+        }
+    }
+
+    /// Broadcasts a transaction that is signed already, and waits until it is mined.
+    ///
+    /// # Errors
+    /// Transactions that the node refuses or that fail; ones that aren't mined in time.
+    pub(crate) async fn send_raw(&self, raw: &Bytes) -> Result<Receipt, ChainError> {
+        match self.broadcast(raw).await {
+            Broadcast::Accepted => self.wait(keccak256(raw)).await,
+            Broadcast::Unreachable(error) => Err(error.into()),
+            Broadcast::Refused(reason) => Err(ChainError::Refused { reason }),
+            Broadcast::NonceTooLow | Broadcast::Underpriced => {
+                Err(ChainError::Refused { reason: "its nonce is used up".to_owned() })
+            }
         }
     }
 

@@ -32,7 +32,9 @@ struct ClaimReport {
     claim_id: B256,
     request_id: B256,
     provider: Address,
+    payee: Address,
     status: &'static str,
+    bond_wei: String,
     output: Vec<u32>,
     output_root: B256,
     trace_root: B256,
@@ -40,6 +42,8 @@ struct ClaimReport {
     window_end_s: u64,
     disputes: u32,
     open_disputes: u32,
+    rejected_at_s: Option<u64>,
+    rewarded: bool,
 }
 
 pub(super) fn run(command: &Command, json: bool) -> anyhow::Result<()> {
@@ -88,7 +92,9 @@ async fn claims(chain: &Chain, wanted: Option<B256>) -> anyhow::Result<Vec<Claim
             claim_id: event.claimId,
             request_id: event.requestId,
             provider: event.provider,
+            payee: view.providerPayee,
             status: claim_status(view.status),
+            bond_wei: view.bond.to_string(),
             output: tokens(&event.output),
             output_root: view.outputRoot,
             trace_root: event.traceRoot,
@@ -96,19 +102,27 @@ async fn claims(chain: &Chain, wanted: Option<B256>) -> anyhow::Result<Vec<Claim
             window_end_s: view.windowEnd,
             disputes: view.disputes,
             open_disputes: view.openDisputes,
+            rejected_at_s: (view.rejectedAt != 0).then_some(view.rejectedAt),
+            rewarded: view.rewarded,
         });
     }
     Ok(reports)
 }
 
 fn show_claim(claim: &ClaimReport) {
+    let status = match (claim.status, claim.rewarded) {
+        ("rejected", true) => "rejected, the reward is credited".to_owned(),
+        ("rejected", false) => "rejected, the reward is to be settled".to_owned(),
+        (status, _) => status.to_owned(),
+    };
     println!(
         "{}",
         ui::pairs(&[
             ("claim", claim.claim_id.to_string()),
             ("request", claim.request_id.to_string()),
-            ("provider", claim.provider.to_string()),
-            ("status", claim.status.to_owned()),
+            ("provider", format!("{}, paid to {}", claim.provider, claim.payee)),
+            ("bond", format!("{} wei", claim.bond_wei)),
+            ("status", status),
             ("output tokens", format!("{:?}", claim.output)),
             ("trace root", claim.trace_root.to_string()),
             ("challenges until", format!("{} s (Unix time)", claim.window_end_s)),
@@ -123,11 +137,12 @@ fn list_claims(claims: &[ClaimReport]) {
             c.claim_id.to_string(),
             c.status.to_owned(),
             c.provider.to_string(),
+            c.bond_wei.clone(),
             c.output.len().to_string(),
             format!("{}/{}", c.open_disputes, c.disputes),
         ]
     };
     let rows: Vec<_> = claims.iter().map(row).collect();
-    let header = ["claim", "status", "provider", "tokens", "open/all disputes"];
+    let header = ["claim", "status", "provider", "bond (wei)", "tokens", "open/all disputes"];
     println!("{}", ui::table(&header, &rows));
 }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod claims;
+mod deliver;
 mod deploy;
 mod devices;
 mod devnet;
@@ -50,6 +51,7 @@ enum Command {
     Request(request::Arguments),
     Provider(provider::Arguments),
     Output(output::Arguments),
+    Deliver(deliver::Arguments),
     /// Look at claims
     #[command(subcommand)]
     Claim(claims::Command),
@@ -69,6 +71,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Request(command) => request::run(&command, cli.json),
         Command::Provider(command) => provider::run(&command, cli.json),
         Command::Output(command) => output::run(&command, cli.json),
+        Command::Deliver(command) => deliver::run(&command, cli.json),
         Command::Claim(command) => claims::run(&command, cli.json),
     }
 }

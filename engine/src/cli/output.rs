@@ -1,12 +1,12 @@
 //! `refute output`
 
 use super::load_model;
-use super::onchain::{ChainArguments, all_events, tokens};
+use super::onchain::{ChainArguments, final_output, tokens};
 use alloy::primitives::{Address, B256};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args;
 use refute_contracts::bindings::RequestStatus;
-use refute_engine::chain::{Chain, Event, Logged};
+use refute_engine::chain::Chain;
 use refute_engine::model::Library;
 use refute_engine::{request, ui};
 use serde::Serialize;
@@ -33,6 +33,13 @@ struct OutputReport {
     request_id: B256,
     model_id: B256,
     status: &'static str,
+    seed: u64,
+    temperature: u32,
+    fee_wei: String,
+    bond_wei: String,
+    window_s: u32,
+    callback: Option<Address>,
+    delivered: bool,
     claim_id: Option<B256>,
     provider: Option<Address>,
     tokens: Option<Vec<u32>>,
@@ -87,6 +94,13 @@ async fn wait_for_output(chain: &Chain, args: &Arguments) -> anyhow::Result<Outp
         request_id: args.request,
         model_id: view.modelId,
         status: request_status(view.status),
+        seed: view.seed,
+        temperature: view.temperature,
+        fee_wei: view.fee.to_string(),
+        bond_wei: view.bond.to_string(),
+        window_s: view.windowS,
+        callback: (view.callback != Address::ZERO).then_some(view.callback),
+        delivered: view.delivered,
         claim_id: (view.claimId != B256::ZERO).then_some(view.claimId),
         provider: (view.provider != Address::ZERO).then_some(view.provider),
         tokens: None,
@@ -96,27 +110,13 @@ async fn wait_for_output(chain: &Chain, args: &Arguments) -> anyhow::Result<Outp
     };
     if view.status == RequestStatus::Final {
         let claim = settlement.claimOf(view.claimId).call().await?;
-        let tokens = final_tokens(chain, args.request, view.claimId).await?;
+        let tokens = tokens(&final_output(chain, args.request, view.claimId).await?);
         report.text = decode(args.model.as_deref(), view.modelId, &tokens)?;
         report.tokens = Some(tokens);
         report.output_root = Some(claim.outputRoot);
         report.trace_root = Some(claim.traceRoot);
     }
     Ok(report)
-}
-
-/// The tokens of a final claim: from its event, checked by the contract against the root that it keeps.
-async fn final_tokens(chain: &Chain, request: B256, claim: B256) -> anyhow::Result<Vec<u32>> {
-    let is_claim = |logged: Logged| match logged.event {
-        Event::Claimed(e) if e.claimId == claim => Some(e.output),
-        _ => None,
-    };
-    let output = all_events(chain).await?.into_iter().find_map(is_claim);
-    let output = output.context("the chain doesn't show the claim's event")?;
-    let settlement = chain.settlement()?;
-    let is_final = settlement.isFinalOutput(request, output.clone()).call().await?;
-    anyhow::ensure!(is_final, "the node's event is not the output that the contract keeps");
-    Ok(tokens(&output))
 }
 
 /// The text, where the model is at hand.

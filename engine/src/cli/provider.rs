@@ -39,6 +39,18 @@ pub(super) struct Arguments {
     /// Leave requests with smaller fees to others
     #[arg(long, value_name = "WEI", default_value = "0")]
     min_fee: U256,
+    /// Leave requests with larger bonds to others
+    #[arg(long, value_name = "WEI")]
+    max_bond: Option<U256>,
+    /// Leave requests with longer challenge windows to others: so long a bond is held
+    #[arg(long, value_name = "S")]
+    max_window: Option<u32>,
+    /// Leave requests with a temperature to others
+    #[arg(long)]
+    greedy_only: bool,
+    /// Most gas of a callback that is paid for: answers with a larger one are left for others to deliver
+    #[arg(long, value_name = "GAS", default_value_t = 500_000)]
+    max_callback_gas: u32,
     /// Unsettled requests at a time: each holds a bond
     #[arg(long, default_value_t = 4)]
     max_active: u32,
@@ -82,6 +94,10 @@ async fn serve(args: &Arguments, models: Vec<Model>) -> anyhow::Result<()> {
     let policy = Policy {
         payee: args.payee,
         min_fee: args.min_fee,
+        max_bond: args.max_bond,
+        max_window_s: args.max_window,
+        greedy_only: args.greedy_only,
+        max_callback_gas: args.max_callback_gas,
         active_max: args.max_active,
         requests_max: args.max_requests,
         fault: args.fault.clone(),
@@ -92,6 +108,7 @@ async fn serve(args: &Arguments, models: Vec<Model>) -> anyhow::Result<()> {
         }
     };
     let mut provider = Provider::new(agent, policy);
+    provider.measure().await.context("the model can't be run here")?;
     let poll = Duration::from_millis(args.poll);
     work(&mut provider, poll, stopped).await.context("the provider ends")?;
     tracing::info!("provider stops");

@@ -30,7 +30,8 @@ pub use rows::{Claim, Dispute, Request, Role};
 pub use transactions::{Attempt, Costs, Mined, Transaction};
 
 /// The migrations, in order. `PRAGMA user_version` counts those that a file has had.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_init.sql")];
+const MIGRATIONS: &[&str] =
+    &[include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_money.sql")];
 /// Marks the file as ours: "Rfut".
 const APPLICATION_ID: i32 = 0x5266_7574;
 /// Longest wait for another reader or writer of the file.
@@ -241,4 +242,43 @@ fn bind(connection: &mut Connection, path: &Path, binding: &Binding) -> Result<(
     }
     sql.commit()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy::primitives::{B256, U256};
+    use refute_contracts::bindings::RequestStatus;
+
+    /// A database that an earlier version left is brought up to date, with what it holds.
+    #[test]
+    fn an_older_database_is_migrated() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let (id, word) = ([7; 32], U256::from(5).to_be_bytes::<32>());
+        old.execute(
+            "INSERT INTO requests (request_id, block, model_id, requester, prompt, max_output, fee_wei,
+             deadline_s, status) VALUES (?1, 3, ?1, ?2, x'01000000', 4, ?3, 9, 1)",
+            (id, [1; 20], word),
+        )
+        .unwrap();
+        drop(old);
+        assert!(matches!(Store::read(&path), Err(StoreError::Version { .. })));
+        let binding = Binding {
+            chain_id: 1,
+            settlement: Address::repeat_byte(1),
+            key: Address::repeat_byte(2),
+            claim_s: 600,
+        };
+        let store = Store::open(&path, &binding).unwrap();
+        let request = store.request(B256::from(id)).unwrap().unwrap();
+        assert_eq!((request.fee_wei, request.bond_wei), (U256::from(5), U256::ZERO));
+        assert_eq!((request.prompt, request.seed, request.callback), (vec![1], 0, None));
+        assert_eq!(request.status, RequestStatus::Open);
+        assert_eq!(Store::read(&path).unwrap().binding(), &binding);
+    }
 }

@@ -8,7 +8,7 @@ use refute_contracts::bindings::{ClaimStatus, IDisputeGame, IInferenceSettlement
 use rusqlite::{OptionalExtension, Transaction};
 
 use super::StoreError;
-use super::sql::{b256, int};
+use super::sql::{b256, int, maybe_u256};
 use crate::chain::{Event, Logged};
 
 type Done = Result<(), StoreError>;
@@ -24,7 +24,9 @@ pub(super) fn request_of(sql: &Transaction<'_>, event: &Event) -> Result<Option<
         Event::Released(e) => return Ok(Some(e.requestId)),
         Event::Cancelled(e) => return Ok(Some(e.requestId)),
         Event::Challenged(e) => e.claimId,
+        Event::Delivered(e) => return Ok(Some(e.requestId)),
         Event::Rewarded(e) => e.claimId,
+        Event::Reimbursed(e) => e.claimId,
         Event::DisputeOpened(e) => e.claimId,
         Event::DisputeResolved(e) => e.claimId,
         other => match other.moved() {
@@ -54,12 +56,13 @@ pub(super) fn project(sql: &Transaction<'_>, logged: &Logged, claim_s: u32) -> D
         Event::Requested(e) => requested(sql, logged, e),
         Event::Accepted(e) => run(
             sql,
-            "UPDATE requests SET status = ?2, provider = ?3, accepted_at_s = ?4, claim_by_s = ?5
-             WHERE request_id = ?1",
+            "UPDATE requests SET status = ?2, provider = ?3, provider_payee = ?4, accepted_at_s = ?5,
+             claim_by_s = ?6 WHERE request_id = ?1",
             (
                 e.requestId.0,
                 RequestStatus::Accepted as u8,
                 e.provider.into_array(),
+                e.payee.into_array(),
                 int(now),
                 int(e.claimBy),
             ),
@@ -68,9 +71,16 @@ pub(super) fn project(sql: &Transaction<'_>, logged: &Logged, claim_s: u32) -> D
         Event::Challenged(e) => run(
             sql,
             "INSERT OR IGNORE INTO disputes
-             (dispute, block, claim_id, challenger, opened_at_s, last_move_at_s)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-            (e.dispute.0, int(logged.block), e.claimId.0, e.challenger.into_array(), int(now)),
+             (dispute, block, claim_id, challenger, payee, opened_at_s, last_move_at_s)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+            (
+                e.dispute.0,
+                int(logged.block),
+                e.claimId.0,
+                e.challenger.into_array(),
+                e.payee.into_array(),
+                int(now),
+            ),
         ),
         Event::DisputeOpened(e) => opened(sql, e),
         Event::DisputeResolved(e) => run(
@@ -85,11 +95,16 @@ pub(super) fn project(sql: &Transaction<'_>, logged: &Logged, claim_s: u32) -> D
             run(sql, update, (e.requestId.0, RequestStatus::Final as u8))
         }
         Event::Rejected(e) => rejected(sql, e, now, claim_s),
-        Event::Rewarded(e) => run(
+        Event::Rewarded(e) => rewarded(sql, e),
+        Event::Reimbursed(e) => run(
             sql,
-            "UPDATE claims SET reward_dispute = ?2, reward_payee = ?3, reward_wei = ?4
-             WHERE claim_id = ?1",
-            (e.claimId.0, e.dispute.0, e.payee.into_array(), word(e.amount)),
+            "UPDATE disputes SET moves_reimbursed = ?2, reimbursed_wei = ?3 WHERE dispute = ?1",
+            (e.dispute.0, e.moves, word(e.amount)),
+        ),
+        Event::Delivered(e) => run(
+            sql,
+            "UPDATE requests SET delivered_at_s = ?2 WHERE request_id = ?1",
+            (e.requestId.0, int(now)),
         ),
         Event::Released(e) => reopen(sql, e.requestId, now, claim_s),
         Event::Cancelled(e) => {
@@ -112,22 +127,48 @@ fn word(value: U256) -> [u8; 32] {
 }
 
 fn requested(sql: &Transaction<'_>, logged: &Logged, e: &IInferenceSettlement::Requested) -> Done {
+    let p = &e.params;
     run(
         sql,
         "INSERT OR IGNORE INTO requests
-         (request_id, block, model_id, requester, prompt, max_output, fee_wei, deadline_s, status)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         (request_id, block, model_id, requester, prompt, max_output, seed, temperature, fee_wei,
+          bond_wei, window_s, deadline_s, callback, callback_gas, status)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         (
             e.requestId.0,
             int(logged.block),
             e.modelId.0,
             e.requester.into_array(),
-            e.prompt.as_ref(),
-            e.maxOutput,
+            p.prompt.as_ref(),
+            p.maxOutput,
+            p.seed.cast_signed(),
+            p.temperature,
             word(e.fee),
-            int(e.deadline),
+            word(U256::from(p.bond)),
+            p.windowS,
+            int(p.deadline),
+            (!p.callback.is_zero()).then(|| p.callback.into_array()),
+            p.callbackGas,
             RequestStatus::Open as u8,
         ),
+    )
+}
+
+/// The reward comes in one part or in two: what is left of the reserve at the end goes to the same
+/// dispute.
+fn rewarded(sql: &Transaction<'_>, e: &IInferenceSettlement::Rewarded) -> Done {
+    let query = "SELECT reward_wei FROM claims WHERE claim_id = ?1";
+    let before = sql
+        .prepare_cached(query)?
+        .query_row([e.claimId.0], |row| maybe_u256(row, 0))
+        .optional()?
+        .flatten()
+        .unwrap_or_default();
+    run(
+        sql,
+        "UPDATE claims SET reward_dispute = ?2, reward_payee = ?3, reward_wei = ?4
+         WHERE claim_id = ?1",
+        (e.claimId.0, e.dispute.0, e.payee.into_array(), word(before.saturating_add(e.amount))),
     )
 }
 
@@ -136,8 +177,9 @@ fn claimed(sql: &Transaction<'_>, logged: &Logged, e: &IInferenceSettlement::Cla
         sql,
         "INSERT OR IGNORE INTO claims
          (claim_id, block, request_id, provider, output, trace_root, claimed_at_s, window_end_s,
-          status)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+          status, provider_payee, bond_wei)
+         SELECT ?1, ?2, request_id, ?4, ?5, ?6, ?7, ?8, ?9, provider_payee, bond_wei
+         FROM requests WHERE request_id = ?3",
         (
             e.claimId.0,
             int(logged.block),
@@ -158,11 +200,8 @@ fn claimed(sql: &Transaction<'_>, logged: &Logged, e: &IInferenceSettlement::Cla
 }
 
 fn opened(sql: &Transaction<'_>, e: &IDisputeGame::DisputeOpened) -> Done {
-    use alloy::primitives::keccak256;
-    use alloy::sol_types::SolValue;
-    let state_hash = keccak256(e.initial.abi_encode());
     let update = "UPDATE disputes SET state_hash = ?2 WHERE dispute = ?1";
-    run(sql, update, (e.dispute.0, state_hash.0))
+    run(sql, update, (e.dispute.0, e.state.0))
 }
 
 fn moved(sql: &Transaction<'_>, logged: &Logged) -> Done {
@@ -212,8 +251,8 @@ fn reopen(sql: &Transaction<'_>, request: B256, now: u64, claim_s: u32) -> Done 
     let deadline = deadline.saturating_add(int(now).saturating_sub(accepted_at).max(0));
     run(
         sql,
-        "UPDATE requests SET status = ?2, deadline_s = ?3, provider = NULL, accepted_at_s = NULL,
-         claim_by_s = NULL, claim_id = NULL WHERE request_id = ?1",
+        "UPDATE requests SET status = ?2, deadline_s = ?3, provider = NULL, provider_payee = NULL,
+         accepted_at_s = NULL, claim_by_s = NULL, claim_id = NULL WHERE request_id = ?1",
         (request.0, RequestStatus::Open as u8, deadline),
     )
 }

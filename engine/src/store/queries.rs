@@ -68,6 +68,16 @@ impl Store {
         self.requests(query, (RequestStatus::Accepted as u8, int(now_s)))
     }
 
+    /// Final requests of claims of `provider` whose callback hasn't been told yet, oldest first.
+    ///
+    /// # Errors
+    /// Failures of SQLite.
+    pub fn undelivered_requests(&self, provider: Address) -> Result<Vec<Request>, StoreError> {
+        let query = "SELECT * FROM requests WHERE status = ?1 AND provider = ?2
+            AND callback IS NOT NULL AND delivered_at_s IS NULL ORDER BY block, request_id";
+        self.requests(query, (RequestStatus::Final as u8, provider.into_array()))
+    }
+
     /// The requests of `requester`, oldest first.
     ///
     /// # Errors

@@ -24,26 +24,43 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// Most tokens of the answer.
     pub max_output: u32,
+    /// What its samples are drawn with.
+    pub seed: u64,
+    /// Temperature of its samples, in units of 2^-16; 0 is greedy.
+    pub temperature: u32,
     /// What the answer pays, wei.
     pub fee_wei: U256,
+    /// What its provider stakes, wei.
+    pub bond_wei: U256,
+    /// From its claim to the end of challenges, seconds.
+    pub window_s: u32,
     /// No acceptance after it, seconds.
     pub deadline_s: u64,
+    /// Who is told of the final answer.
+    pub callback: Option<Address>,
+    /// Gas that the callback gets.
+    pub callback_gas: u32,
     /// Where it stands.
     pub status: RequestStatus,
     /// Who accepted it.
     pub provider: Option<Address>,
+    /// Who gets that provider's money.
+    pub provider_payee: Option<Address>,
     /// When, seconds.
     pub accepted_at_s: Option<u64>,
     /// Last moment of the claim, seconds.
     pub claim_by_s: Option<u64>,
     /// The live or final claim.
     pub claim_id: Option<B256>,
+    /// When the callback was told, seconds.
+    pub delivered_at_s: Option<u64>,
 }
 
 impl Request {
-    /// What it asks of its model. The settlement's requests say nothing of sampling: they are greedy.
+    /// What it asks of its model.
     pub fn ask(&self) -> Ask<'_> {
-        Ask { prompt: &self.prompt, sampling: Sampling::GREEDY }
+        let sampling = Sampling { seed: self.seed, temperature: self.temperature };
+        Ask { prompt: &self.prompt, sampling }
     }
 
     pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
@@ -54,14 +71,22 @@ impl Request {
             requester: address(row, "requester")?,
             prompt: tokens(row.get_ref("prompt")?.as_blob()?),
             max_output: row.get("max_output")?,
+            seed: row.get::<_, i64>("seed")?.cast_unsigned(),
+            temperature: row.get("temperature")?,
             fee_wei: u256(row, "fee_wei")?,
+            bond_wei: u256(row, "bond_wei")?,
+            window_s: row.get("window_s")?,
             deadline_s: number(row, "deadline_s")?,
+            callback: maybe_address(row, "callback")?,
+            callback_gas: row.get("callback_gas")?,
             status: RequestStatus::try_from(row.get::<_, u8>("status")?)
                 .unwrap_or(RequestStatus::None),
             provider: maybe_address(row, "provider")?,
+            provider_payee: maybe_address(row, "provider_payee")?,
             accepted_at_s: maybe_number(row, "accepted_at_s")?,
             claim_by_s: maybe_number(row, "claim_by_s")?,
             claim_id: maybe_b256(row, "claim_id")?,
+            delivered_at_s: maybe_number(row, "delivered_at_s")?,
         })
     }
 }
@@ -77,6 +102,10 @@ pub struct Claim {
     pub request_id: B256,
     /// Who made it.
     pub provider: Address,
+    /// Who gets that provider's money.
+    pub provider_payee: Option<Address>,
+    /// What that provider has staked, wei.
+    pub bond_wei: U256,
     /// Token ids.
     pub output: Vec<u32>,
     /// Root over the block roots.
@@ -97,7 +126,7 @@ pub struct Claim {
     pub reward_dispute: Option<B256>,
     /// The account that the reward went to.
     pub reward_payee: Option<Address>,
-    /// The reward, wei.
+    /// The reward so far, wei: without what the moves of the disputes are paid with.
     pub reward_wei: Option<U256>,
 }
 
@@ -108,6 +137,8 @@ impl Claim {
             block: number(row, "block")?,
             request_id: b256(row, "request_id")?,
             provider: address(row, "provider")?,
+            provider_payee: maybe_address(row, "provider_payee")?,
+            bond_wei: maybe_u256(row, "bond_wei")?.unwrap_or_default(),
             output: tokens(row.get_ref("output")?.as_blob()?),
             trace_root: b256(row, "trace_root")?,
             claimed_at_s: number(row, "claimed_at_s")?,
@@ -134,6 +165,8 @@ pub struct Dispute {
     pub claim_id: B256,
     /// Who opened it.
     pub challenger: Address,
+    /// Who gets its challenger's money.
+    pub payee: Option<Address>,
     /// The claim's provider.
     pub defender: Address,
     /// When it was opened, seconds.
@@ -150,6 +183,10 @@ pub struct Dispute {
     pub challenger_won: Option<bool>,
     /// By the step, not by a timeout.
     pub by_step: Option<bool>,
+    /// The challenger's moves that were paid for.
+    pub moves_reimbursed: u32,
+    /// What was paid for them, wei.
+    pub reimbursed_wei: Option<U256>,
     /// Where its claim stands: only a pending one's disputes go on.
     pub claim_status: ClaimStatus,
 }
@@ -161,6 +198,7 @@ impl Dispute {
             block: number(row, "block")?,
             claim_id: b256(row, "claim_id")?,
             challenger: address(row, "challenger")?,
+            payee: maybe_address(row, "payee")?,
             defender: address(row, "defender")?,
             opened_at_s: number(row, "opened_at_s")?,
             state_hash: maybe_b256(row, "state_hash")?,
@@ -169,6 +207,8 @@ impl Dispute {
             resolved_at_s: maybe_number(row, "resolved_at_s")?,
             challenger_won: row.get("challenger_won")?,
             by_step: row.get("by_step")?,
+            moves_reimbursed: row.get("moves_reimbursed")?,
+            reimbursed_wei: maybe_u256(row, "reimbursed_wei")?,
             claim_status: ClaimStatus::try_from(row.get::<_, u8>("claim_status")?)
                 .unwrap_or(ClaimStatus::None),
         })

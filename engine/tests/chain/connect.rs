@@ -1,10 +1,7 @@
 //! Deployments, and nodes that are down, overloaded, or someone else's.
 
-use alloy::primitives::{Address, U256};
 use refute_contracts::artifact::{Contract, deployed_bytecode};
-use refute_contracts::devnet::DEV_KEYS;
-use refute_engine::chain::{Chain, ChainError, DeployParams, parse_key};
-use refute_engine::deploy::deploy;
+use refute_engine::chain::{Chain, ChainError, DeployParams};
 
 use crate::proxy::{Fault, Proxy};
 use crate::world::{Node, World, party};
@@ -15,50 +12,17 @@ async fn a_deployment_is_what_it_says() {
     let deployment = &world.deployment;
     assert_eq!(deployment.parameters, DeployParams::default());
     assert_eq!(deployment.chain_id, 31337);
-    assert_eq!(deployment.block, 1);
+    assert_eq!(deployment.block, 2, "the registry's block");
+    assert_eq!(deployment.numerics_version, refute_engine::model::NUMERICS_VERSION);
     let settlement = world.provider.settlement().unwrap();
     assert_eq!(settlement.game().call().await.unwrap(), deployment.game);
-    assert_eq!(settlement.WINDOW_S().call().await.unwrap(), deployment.parameters.window_s);
+    let terms = settlement.terms().call().await.unwrap();
+    assert_eq!(terms, deployment.parameters.terms().unwrap());
     let game = world.provider.game().unwrap();
     assert_eq!(game.ARITY_BITS().call().await.unwrap(), deployment.parameters.arity_bits);
     let registry = world.provider.registry().unwrap();
     assert!(registry.isRegistered(world.model_id).call().await.unwrap());
     assert!(!deployed_bytecode(Contract::StepVerifier).is_empty());
-}
-
-#[tokio::test]
-async fn parameters_that_a_constructor_refuses_are_named() {
-    let node = Node::start().await;
-    let chain = party(&node.url(), 0, None).await;
-    let free = DeployParams { challenger_burn_wei: U256::ZERO, ..DeployParams::default() };
-    let error = deploy(&chain, &free).await.unwrap_err();
-    assert!(error.to_string().contains("challengerBurn"), "{error}");
-    assert!(!error.is_retryable());
-}
-
-#[tokio::test]
-async fn another_deployment_than_the_files_is_refused() {
-    let world = World::new().await;
-    let connect = |deployment| {
-        let key = parse_key(&DEV_KEYS[1].to_string()).unwrap();
-        let url = world.url.clone();
-        async move { Chain::connect(&url, Some(key), Some(deployment)).await.unwrap_err() }
-    };
-    let mut other = world.deployment.clone();
-    other.chain_id = 1;
-    assert!(matches!(connect(other).await, ChainError::WrongChain { expected: 1, found: 31337 }));
-
-    let mut other = world.deployment.clone();
-    other.game = Address::repeat_byte(9);
-    assert!(matches!(connect(other).await, ChainError::NoCode { contract: "DisputeGame", .. }));
-
-    let mut other = world.deployment.clone();
-    other.game = other.registry;
-    assert!(matches!(connect(other).await, ChainError::WrongDeployment { what: "game", .. }));
-
-    let mut other = world.deployment.clone();
-    other.parameters.clock_s += 1;
-    assert!(matches!(connect(other).await, ChainError::WrongDeployment { what: "clock_s", .. }));
 }
 
 #[tokio::test]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use alloy::primitives::{B256, keccak256};
 use alloy::providers::Provider;
-use alloy::sol_types::SolValue;
 use refute_contracts::bindings::{ClaimStatus, RequestStatus};
 use refute_engine::chain::{ChainError, Event, Follower};
 use refute_engine::store::{Role, Store};
@@ -26,14 +25,22 @@ pub(crate) async fn check(world: &World, store: &Store) {
         assert_eq!(claim.claimed_at_s, on_chain.claimedAt);
         assert_eq!(claim.window_end_s, on_chain.windowEnd);
         assert_eq!(claim.status, on_chain.status);
-        let rewarded = settlement.isRewarded(claim.claim_id).call().await.unwrap();
-        assert_eq!(claim.reward_dispute.is_some(), rewarded);
+        assert_eq!(claim.reward_dispute.is_some(), on_chain.rewarded);
+        assert_eq!(claim.provider_payee, Some(on_chain.providerPayee));
+        assert_eq!(claim.bond_wei, on_chain.bond);
         let request = store.request(claim.request_id).unwrap().unwrap();
         let on_chain = settlement.requestOf(claim.request_id).call().await.unwrap();
         assert_eq!(request.model_id, on_chain.modelId);
         assert_eq!(request.requester, on_chain.requester);
         assert_eq!(request.prompt.len(), on_chain.promptLength as usize);
         assert_eq!(request.fee_wei, on_chain.fee);
+        assert_eq!(request.bond_wei, on_chain.bond);
+        assert_eq!(request.window_s, on_chain.windowS);
+        assert_eq!((request.seed, request.temperature), (on_chain.seed, on_chain.temperature));
+        assert_eq!(request.callback.unwrap_or_default(), on_chain.callback);
+        assert_eq!(request.callback_gas, on_chain.callbackGas);
+        assert_eq!(request.delivered_at_s.is_some(), on_chain.delivered);
+        assert_eq!(request.provider_payee.unwrap_or_default(), on_chain.providerPayee);
         assert_eq!(request.deadline_s, on_chain.deadline);
         assert_eq!(request.status, on_chain.status);
         assert_eq!(request.provider.unwrap_or_default(), on_chain.provider);
@@ -45,6 +52,8 @@ pub(crate) async fn check(world: &World, store: &Store) {
         assert_eq!(dispute.claim_id, on_chain.claimId);
         assert_eq!(dispute.challenger, on_chain.challenger);
         assert_eq!(dispute.defender, on_chain.defender);
+        let bond = settlement.bondOf(dispute.dispute).call().await.unwrap();
+        assert_eq!(dispute.payee, Some(bond.payee));
         assert_eq!(dispute.opened_at_s, on_chain.openedAt);
         assert_eq!(dispute.last_move_at_s, on_chain.lastMoveAt);
         assert_eq!(dispute.moves, on_chain.r#move);
@@ -107,7 +116,7 @@ async fn the_store_says_what_the_contracts_say() {
     let state = world.reveal(&state).await;
     step().await;
     let known = store.dispute(dispute).unwrap().unwrap();
-    assert_eq!(known.state_hash, Some(keccak256(state.abi_encode())));
+    assert_eq!(known.state_hash, Some(state.hash().into()));
     world.choose(&state, 1).await;
     step().await;
     world.timeout(dispute).await;
@@ -121,12 +130,19 @@ async fn the_store_says_what_the_contracts_say() {
     let claim = store.claim(claim_id).unwrap().unwrap();
     let params = &world.deployment.parameters;
     assert_eq!(claim.convicted_by, Some(dispute));
-    assert_eq!(claim.burned_wei, Some(params.provider_burn_wei));
-    assert_eq!(claim.reward_wei, Some(params.provider_bond_wei - params.provider_burn_wei));
+    assert_eq!(claim.burned_wei, Some(params.burned(params.bond_min_wei)));
+    // One move of the challenger's; what is left of the reserve is the reward's.
+    let dispute = store.dispute(dispute).unwrap().unwrap();
+    let reimbursed = params.move_reimbursement_wei;
+    assert_eq!(dispute.reimbursed_wei, Some(reimbursed));
+    assert_eq!(dispute.moves_reimbursed, 1);
+    assert_eq!(claim.reward_wei, Some(params.pot(params.bond_min_wei) - reimbursed));
+    let dispute = dispute.dispute;
     assert_eq!(store.dispute_transactions(dispute).unwrap().len(), 5);
     let moves = store.dispute_events(dispute).unwrap();
     let moves: Vec<_> = moves.iter().map(|logged| logged.event.name()).collect();
-    let all = "Challenged DisputeOpened Revealed Chosen DisputeResolved Rewarded";
+    let all =
+        "Challenged DisputeOpened Revealed Chosen DisputeResolved Rewarded Reimbursed Rewarded";
     let mut sorted = moves.clone();
     sorted.sort_unstable();
     let mut expected: Vec<_> = all.split(' ').collect();
@@ -145,7 +161,8 @@ async fn the_store_says_what_the_contracts_say() {
     assert_eq!(store.claims_of(request_id).unwrap().len(), 2);
     assert_eq!(store.request(cancelled).unwrap().unwrap().status, RequestStatus::Cancelled);
     let owed = world.provider.withdrawable(me).await.unwrap();
-    let bonds = params.provider_bond_wei - params.miss_penalty_wei + params.provider_bond_wei;
+    let bond = params.bond_min_wei;
+    let bonds = bond - params.missed(bond) + bond;
     assert_eq!(owed, bonds + store.request(request_id).unwrap().unwrap().fee_wei);
     for name in ["ModelRegistered", "Released", "Rejected", "Finalized", "Credited", "Burned"] {
         assert!(seen.contains(&name), "{name}");
@@ -351,7 +368,7 @@ async fn a_chain_that_was_started_anew_is_named() {
     let other = World::on(node).await;
     assert_eq!(other.deployment.settlement, world.deployment.settlement);
     let error = sync(&other.provider, &store).await.unwrap_err();
-    assert!(matches!(&error, ChainError::Reset(reset) if reset.number == 1), "{error}");
+    assert!(matches!(&error, ChainError::Reset(reset) if reset.number == 2), "{error}");
     assert!(error.to_string().contains("delete that file"), "{error}");
     assert!(!error.is_retryable());
 }
@@ -382,12 +399,12 @@ async fn a_move_event_leads_to_the_state_that_the_next_move_answers() {
     let mut hashes = BTreeMap::new();
     for logged in store.dispute_events(dispute).unwrap() {
         if let Event::DisputeOpened(e) = &logged.event {
-            assert_eq!(keccak256(e.initial.abi_encode()), keccak256(state.abi_encode()));
+            assert_eq!(e.state, state.hash());
         }
         if let Some(moved) = logged.event.moved() {
             hashes.insert(moved.number, moved.state);
             assert!(logged.event.game().is_some());
         }
     }
-    assert_eq!(hashes, BTreeMap::from([(0, keccak256(revealed(&state).abi_encode()))]));
+    assert_eq!(hashes, BTreeMap::from([(0, revealed(&state).hash().into())]));
 }

@@ -1,12 +1,13 @@
 //! Random histories with random reorganizations: at the end the store is what a new one would be.
 
 use alloy::primitives::B256;
-use refute_contracts::bindings::{IInferenceSettlement as S, State};
+use refute_bisection::state::State;
+use refute_contracts::bindings::IInferenceSettlement as S;
 use refute_engine::chain::{Call, Chain, Event};
 use serde_json::Value;
 
 use crate::follow::check;
-use crate::world::{World, contents, revealed, sync};
+use crate::world::{World, contents, opened, revealed, sync};
 
 /// Actions of one history.
 const ACTIONS: usize = 240;
@@ -49,7 +50,8 @@ impl Seen {
             Event::Claimed(e) => self.claims.push(e.claimId),
             Event::DisputeOpened(e) => {
                 self.disputes.push(e.dispute);
-                self.states.extend([e.initial.clone(), revealed(&e.initial)]);
+                let initial = opened(e.dispute);
+                self.states.extend([initial, revealed(&initial)]);
             }
             _ => {}
         }

@@ -6,15 +6,16 @@ use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy::providers::Provider;
 use alloy::sol_types::{SolCall, SolValue};
 use refute_bisection::merkle::{Tree, leaf_hashes};
+use refute_bisection::position::{Block, Element, Index, Level, Step};
+use refute_bisection::state::{Mode, Phase, State};
 use refute_contracts::bindings::IDisputeGame as G;
 use refute_contracts::bindings::IInferenceSettlement as S;
-use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, State};
+use refute_contracts::bindings::{IModelRegistry as R, Model, ModelParams, RequestParams};
 use refute_contracts::devnet::{DEV_ADDRESSES, DEV_KEYS, Devnet, DevnetConfig};
 use refute_engine::chain::{
-    Call, Chain, ChainError, DeployParams, Deployment, Event, Follower, Receipt, SyncReport,
-    parse_key,
+    Call, Chain, ChainError, Deployment, Event, Follower, Receipt, SyncReport, parse_key,
 };
-use refute_engine::deploy::deploy;
+use refute_engine::deploy::{Options, deploy};
 use refute_engine::program::{Descriptor, Op};
 use refute_engine::store::{Binding, Store};
 
@@ -90,7 +91,7 @@ impl World {
     pub(crate) async fn on(node: Node) -> Self {
         let url = node.url();
         let deployer = party(&url, 0, None).await;
-        let deployment = deploy(&deployer, &DeployParams::default()).await.unwrap();
+        let deployment = deploy(&deployer, &Options::default()).await.unwrap().deployment;
         let of = |index| party(&url, index, Some(deployment.clone()));
         let (provider, challenger, requester) = (of(1).await, of(2).await, of(3).await);
         let model = model();
@@ -171,13 +172,21 @@ impl World {
     }
 
     fn request_call_until(&self, nonce: u64, deadline_s: u64) -> Call {
-        let call = S::requestCall {
+        let parameters = &self.deployment.parameters;
+        let params = RequestParams {
             modelId: self.model_id,
             prompt: tokens(&[7, 8]),
             maxOutput: 1,
+            seed: 0,
+            temperature: 0,
+            bond: parameters.bond_min_wei.to(),
+            windowS: parameters.window_min_s,
             deadline: deadline_s,
+            callback: Address::ZERO,
+            callbackGas: 0,
             nonce: U256::from(nonce),
         };
+        let call = S::requestCall { p: params };
         Call::new(self.deployment.settlement, call.abi_encode()).with_value(U256::from(FEE_WEI))
     }
 
@@ -185,7 +194,7 @@ impl World {
         let payee = self.provider.address().unwrap();
         let call = S::acceptCall { requestId: request_id, payee };
         Call::new(self.deployment.settlement, call.abi_encode())
-            .with_value(self.deployment.parameters.provider_bond_wei)
+            .with_value(self.deployment.parameters.bond_min_wei)
     }
 
     pub(crate) async fn accept(&self, request_id: B256) -> Receipt {
@@ -233,7 +242,7 @@ impl World {
     pub(crate) async fn challenge(&self, claim_id: B256) -> (B256, State) {
         let receipt = self.challenger.transact(&self.challenge_call(claim_id)).await.unwrap();
         let pick = |event| match event {
-            Event::DisputeOpened(e) => Some((e.dispute, e.initial)),
+            Event::DisputeOpened(e) => Some((e.dispute, opened(e.dispute))),
             _ => None,
         };
         self.said(&receipt, pick).await
@@ -241,7 +250,7 @@ impl World {
 
     pub(crate) fn reveal_call(&self, state: &State) -> Call {
         let children = vec![block_root(0), block_root(1)];
-        let call = G::revealCall { s: state.clone(), children };
+        let call = G::revealCall { state: state.encode().into(), children };
         Call::new(self.deployment.game, call.abi_encode())
     }
 
@@ -253,7 +262,8 @@ impl World {
 
     pub(crate) fn choose_call(&self, state: &State, child: u32) -> Call {
         let path = vec![block_root(1 - child)];
-        let call = G::chooseCall { s: state.clone(), child, hash: block_root(child), path };
+        let state = state.encode().into();
+        let call = G::chooseCall { state, child, hash: block_root(child), path };
         Call::new(self.deployment.game, call.abi_encode())
     }
 
@@ -286,7 +296,7 @@ impl World {
     }
 
     pub(crate) async fn finalize(&self, claim_id: B256) {
-        self.pass_time(self.deployment.parameters.window_s.into()).await;
+        self.pass_time(self.deployment.parameters.window_min_s.into()).await;
         self.requester.transact(&self.finalize_call(claim_id)).await.unwrap();
     }
 
@@ -325,7 +335,33 @@ pub(crate) fn tokens(ids: &[u32]) -> Bytes {
 }
 
 pub(crate) fn revealed(state: &State) -> State {
-    State { phase: state.phase + 1, r#move: state.r#move + 1, ..state.clone() }
+    State { phase: Phase::BlocksChoose, move_number: state.move_number + 1, ..*state }
+}
+
+/// The first state of a dispute on a claim of two blocks.
+pub(crate) fn opened(dispute: B256) -> State {
+    State {
+        dispute: dispute.0,
+        move_number: 0,
+        phase: Phase::BlocksReveal,
+        node: node(block_root(0), block_root(1)).0,
+        level: Level(1),
+        index: Index(0),
+        block: Block(0),
+        step_root: [0; 32],
+        step: Step(0),
+        d0: [0; 32],
+        d1: [0; 32],
+        element: Element(0),
+        claimed: [0; 32],
+        lo: 0,
+        hi: 0,
+        acc_lo: [0; 32],
+        acc_hi: [0; 32],
+        pinned: false,
+        reveal: [0; 32],
+        mode: Mode::Whole,
+    }
 }
 
 /// The two blocks of a trace whose values nobody asks for.

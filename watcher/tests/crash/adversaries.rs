@@ -53,12 +53,12 @@ fn a_challenger_who_falls_silent_is_timed_out() {
     world.travel(WINDOW_S);
     world.is_final(request);
     let terms = world.parameters();
-    let all = terms.provider_bond_wei + U256::from(FEE_WEI) + terms.challenger_bond_wei
-        - terms.challenger_burn_wei;
+    let all = terms.bond_min_wei + U256::from(FEE_WEI) + terms.challenger_bond_wei
+        - terms.challenger_burned();
     until("the provider has everything", || {
         Ledger::read(&world).money(Role::Honest).withdrawn == all
     });
-    assert_eq!(world.held(), terms.challenger_burn_wei);
+    assert_eq!(world.held(), terms.challenger_burned());
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn a_provider_who_falls_silent_is_timed_out() {
     world.travel(OUT_OF_TIME_S);
     world.rejected(claim);
     let terms = world.parameters();
-    let reward = terms.provider_bond_wei - terms.provider_burn_wei;
+    let reward = terms.pot(terms.bond_min_wei);
     let earned =
         Money { paid: terms.challenger_bond_wei, withdrawn: terms.challenger_bond_wei + reward };
     let ledger = eventually("the watcher has its money", || {

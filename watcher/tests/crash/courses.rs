@@ -93,7 +93,7 @@ fn a_cheat_that_repents_serves_the_reopened_request_honestly() {
     world.is_final(request);
     let output = world.output(request).expect("a final answer");
     assert_eq!(output["tokens"], world.honest_answer(PROMPT, MAX_TOKENS)["tokens"]);
-    until("only what is burned is left", || world.held() == world.parameters().provider_burn_wei);
+    until("only what is burned is left", || world.held() == world.conviction_burn());
     Ledger::read(&world).audit();
 }
 
@@ -110,7 +110,7 @@ fn honest(chain: &ChainKind) {
     settle_honest(&world, request);
     let ledger = Ledger::read(&world);
     ledger.audit();
-    let bond = world.parameters().provider_bond_wei;
+    let bond = world.parameters().bond_min_wei;
     let paid = Money { paid: bond, withdrawn: bond + U256::from(FEE_WEI) };
     assert_eq!(ledger.money(Role::Honest), paid);
     assert_eq!(ledger.count(Role::Honest), 4, "accept, claim, finalize, withdraw");
@@ -134,7 +134,7 @@ pub(crate) fn settle_honest(world: &World, request: B256) {
     }
     assert_eq!(output["status"], "final");
     assert_eq!(read::<B256>(&output["claim_id"]), claim);
-    let bond = world.parameters().provider_bond_wei;
+    let bond = world.parameters().bond_min_wei;
     until("the provider has its money", || {
         Ledger::read(world).money(Role::Honest).withdrawn == bond + U256::from(FEE_WEI)
     });
@@ -157,7 +157,7 @@ fn convicted(chain: &ChainKind, (fault, place): Case) {
     let ledger = Ledger::read(&world);
     ledger.audit();
     assert_eq!(ledger.calls::<Settlement::challengeCall>(Role::Watcher), 1);
-    assert_eq!(world.held(), world.parameters().provider_burn_wei, "only what is burned is left");
+    assert_eq!(world.held(), world.conviction_burn(), "only what is burned is left");
 }
 
 /// A conviction by the step, at its place; the watcher has its bond and its reward, the rest is burned.
@@ -174,16 +174,16 @@ pub(crate) fn check_conviction(
     let claimed = world.claim(claim);
     assert_eq!((claimed.status, claimed.disputes), (ClaimStatus::Rejected, 1));
     let terms = world.parameters();
-    let reward = terms.provider_bond_wei - terms.provider_burn_wei;
+    let reward = terms.pot(terms.bond_min_wei);
     let earned =
         Money { paid: terms.challenger_bond_wei, withdrawn: terms.challenger_bond_wei + reward };
     let ledger = eventually("the watcher has its money", || {
         let ledger = Ledger::read(world);
         (ledger.money(Role::Watcher) == earned).then_some(ledger)
     });
-    let lost = Money { paid: terms.provider_bond_wei, withdrawn: U256::ZERO };
+    let lost = Money { paid: terms.bond_min_wei, withdrawn: U256::ZERO };
     assert_eq!(ledger.money(Role::Cheat), lost);
-    assert_eq!(world.burned(), terms.provider_burn_wei);
+    assert_eq!(world.burned(), terms.burned(terms.bond_min_wei));
     let place = (block, step.to_owned(), element);
     assert_eq!(world.place("watcher", dispute), place);
     check_reports(world, &ledger, dispute, reward);
@@ -197,12 +197,23 @@ fn check_reports(world: &World, ledger: &Ledger<'_>, dispute: B256, reward: U256
     assert_eq!(lines.as_array().map(Vec::len), Some(1), "{lines}");
     let line = &lines[0];
     assert_eq!((&line["outcome"], &line["by_step"]), (&"won".into(), &true.into()));
-    assert_eq!(line["reward_wei"], reward.to_string());
+    let [rewarded, reimbursed] =
+        ["reward_wei", "reimbursed_wei"].map(|field| read::<U256>(&line[field]));
+    assert_eq!(rewarded + reimbursed, reward);
+    let moves = ledger.moves_of(Role::Watcher);
+    assert_eq!(line["moves_reimbursed"], moves, "the step is a move, too");
+    let each = world.parameters().move_reimbursement_wei;
+    assert_eq!(reimbursed, each * U256::from(moves));
+    assert_eq!(ledger.reimbursed(Role::Watcher), reimbursed);
     assert_eq!(read::<B256>(&line["dispute"]), dispute);
     let status = eventually("the watcher has noted its transactions", || {
         Some(world.status("watcher")).filter(|status| status["pending"] == 0)
     });
     assert_eq!((&status["wrong"], &status["disputes_won"]), (&1.into(), &1.into()));
+    for field in ["reward_wei", "reimbursed_wei", "moves_reimbursed"] {
+        let total = if field == "reward_wei" { "rewards_wei" } else { field };
+        assert_eq!(status[total], line[field], "{field}");
+    }
     assert_eq!(status["transactions"], ledger.count(Role::Watcher), "{status}");
     assert_eq!(status["gas_used"], ledger.gas_used(Role::Watcher), "{status}");
     // Each event of the game is of its own transaction, the opening is of the settlement's, the step is in two.

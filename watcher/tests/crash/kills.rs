@@ -121,7 +121,7 @@ fn first_claim(world: &World, request: B256) -> Option<B256> {
 /// Whether the watcher has its bond and its reward, in its own account.
 fn is_collected(world: &World) -> bool {
     let terms = world.parameters();
-    let won = terms.challenger_bond_wei + terms.provider_bond_wei - terms.provider_burn_wei;
+    let won = terms.challenger_bond_wei + terms.pot(terms.bond_min_wei);
     Ledger::read(world).money(Role::Watcher).withdrawn == won
 }
 
@@ -183,7 +183,7 @@ fn defence_with_deaths(shift: usize) {
         }
         // What the liar lost is withdrawn, too.
         let terms = world.parameters();
-        let won = terms.challenger_bond_wei - terms.challenger_burn_wei;
+        let won = terms.challenger_bond_wei - terms.challenger_burned();
         let has_it = Ledger::read(world).money(Role::Honest).withdrawn == won;
         (world.dispute(dispute).resolved && has_it).then_some(Turn::Done)
     });
@@ -203,9 +203,9 @@ pub(crate) fn check_defence(world: &World, claim: B256, dispute: B256) {
     ledger.audit();
     let lost = Money { paid: terms.challenger_bond_wei, withdrawn: U256::ZERO };
     assert_eq!(ledger.money(Role::Liar), lost);
-    let won = terms.challenger_bond_wei - terms.challenger_burn_wei;
+    let won = terms.challenger_bond_wei - terms.challenger_burned();
     assert_eq!(ledger.money(Role::Honest).withdrawn, won);
-    assert_eq!(world.burned(), terms.challenger_burn_wei);
+    assert_eq!(world.burned(), terms.challenger_burned());
     assert_eq!(ledger.calls::<Settlement::claimCall>(Role::Honest), 1);
 }
 

@@ -25,6 +25,7 @@ pub(crate) struct Ledger<'w> {
     world: &'w World,
     pub(crate) txs: Vec<Tx>,
     withdrawn: Vec<(Address, U256)>,
+    reimbursed: Vec<(Address, U256)>,
 }
 
 /// What a key did: everything but fees, in wei.
@@ -40,11 +41,21 @@ impl<'w> Ledger<'w> {
         let txs = (0..=head).flat_map(|number| block(world, number)).collect();
         let events = world.chain.events(world.deployed().block, head);
         let events = world.runtime.block_on(events).expect("events");
-        let withdrawn = events.into_iter().filter_map(|logged| match logged.event {
-            Event::Withdrawn(e) => Some((e.payee, e.amount)),
-            _ => None,
-        });
-        Self { world, txs, withdrawn: withdrawn.collect() }
+        let mut this = Self { world, txs, withdrawn: Vec::new(), reimbursed: Vec::new() };
+        for logged in events {
+            match logged.event {
+                Event::Withdrawn(e) => this.withdrawn.push((e.payee, e.amount)),
+                Event::Reimbursed(e) => this.reimbursed.push((e.payee, e.amount)),
+                _ => {}
+            }
+        }
+        this
+    }
+
+    /// What a key's moves were paid with.
+    pub(crate) fn reimbursed(&self, role: Role) -> U256 {
+        let address = self.world.address(role);
+        self.reimbursed.iter().filter(|(payee, _)| *payee == address).map(|(_, wei)| *wei).sum()
     }
 
     pub(crate) fn of(&self, role: Role) -> impl Iterator<Item = &Tx> {
@@ -69,6 +80,12 @@ impl<'w> Ledger<'w> {
     pub(crate) fn moves(&self) -> Vec<B256> {
         let game = self.world.deployed().game;
         self.txs.iter().filter(|tx| tx.to == Some(game)).map(|tx| tx.hash).collect()
+    }
+
+    /// Calls of the game by a key.
+    pub(crate) fn moves_of(&self, role: Role) -> usize {
+        let game = self.world.deployed().game;
+        self.of(role).filter(|tx| tx.to == Some(game)).count()
     }
 
     pub(crate) fn money(&self, role: Role) -> Money {

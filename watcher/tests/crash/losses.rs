@@ -48,7 +48,7 @@ fn a_watcher_without_its_database_wins_its_dispute() {
     let dispute = world.challenged(claim);
     lose_everything(&world, &mut watcher, Role::Cheat, || {});
     world.rejected(claim);
-    let left = world.parameters().provider_burn_wei + U256::from(FEE_WEI);
+    let left = world.conviction_burn() + U256::from(FEE_WEI);
     until("only the fee and what is burned is left", || world.held() == left);
     assert_eq!(world.place("watcher", dispute), (PLACE.0, PLACE.1.to_owned(), PLACE.2));
     let ledger = Ledger::read(&world);

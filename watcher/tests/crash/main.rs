@@ -23,4 +23,6 @@ mod outages;
 mod proxy;
 /// The real model.
 mod real;
+/// Deployments, bonds and windows, limits of providers, callbacks, withdrawals.
+mod terms;
 mod world;

@@ -21,7 +21,7 @@ fn payees_get_the_money_and_keys_pay_the_gas() {
     let claim = world.claimed(request);
     world.rejected(claim);
     let terms = world.parameters();
-    let reward = terms.provider_bond_wei - terms.provider_burn_wei;
+    let reward = terms.pot(terms.bond_min_wei);
     until("the reward is paid out", || {
         world.balance(reward_to) == terms.challenger_bond_wei + reward
     });
@@ -31,10 +31,10 @@ fn payees_get_the_money_and_keys_pay_the_gas() {
     world.claimed(request);
     world.found_honest("watcher", 1);
     world.travel(WINDOW_S);
-    let paid = terms.provider_bond_wei + U256::from(FEE_WEI);
+    let paid = terms.bond_min_wei + U256::from(FEE_WEI);
     until("the fee is paid out", || world.balance(fee_to) == paid);
     assert_eq!(world.balance(reward_to), terms.challenger_bond_wei + reward);
-    assert_eq!(world.held(), terms.provider_burn_wei);
+    assert_eq!(world.held(), terms.burned(terms.bond_min_wei));
     let ledger = Ledger::read(&world);
     ledger.audit();
     for role in [Role::Watcher, Role::Honest, Role::Cheat] {
@@ -42,7 +42,8 @@ fn payees_get_the_money_and_keys_pay_the_gas() {
     }
 }
 
-/// Both challenge. Whoever convicts, the reward is that of the dispute that was opened first; the other one has its bond back.
+/// Both challenge. Whoever convicts, the reward is that of the dispute that was opened first; the other one has its bond back,
+/// and what its moves are paid with.
 #[test]
 fn the_second_of_two_watchers_loses_nothing_but_gas() {
     let world = World::new(&devnet());
@@ -54,18 +55,22 @@ fn the_second_of_two_watchers_loses_nothing_but_gas() {
     world.rejected(claim);
     let terms = world.parameters();
     let bond = terms.challenger_bond_wei;
-    let reward = terms.provider_bond_wei - terms.provider_burn_wei;
+    let pot = terms.pot(terms.bond_min_wei);
     until("only the fee and what is burned is left", || {
-        world.held() == terms.provider_burn_wei + U256::from(FEE_WEI)
+        world.held() == terms.burned(terms.bond_min_wei) + U256::from(FEE_WEI)
     });
     let first = world.dispute(world.dispute_at(claim, 0)).challenger;
     let ledger = Ledger::read(&world);
     // A move may come too late, after the other dispute has decided: that fails, and costs its gas.
     ledger.audit_money();
-    for role in [Role::Watcher, Role::Liar] {
+    let both = [Role::Watcher, Role::Liar];
+    let reimbursed = both.map(|role| ledger.reimbursed(role));
+    assert!(reimbursed.iter().any(|wei| !wei.is_zero()), "somebody made the moves");
+    for (role, reimbursed_other) in both.into_iter().zip(reimbursed.into_iter().rev()) {
         // One that was slower than the whole dispute of the other has never challenged.
         let challenges = U256::from(ledger.calls::<Settlement::challengeCall>(role));
-        let won = if world.address(role) == first { reward } else { U256::ZERO };
+        let is_first = world.address(role) == first;
+        let won = if is_first { pot - reimbursed_other } else { ledger.reimbursed(role) };
         let expected = Money { paid: bond * challenges, withdrawn: bond * challenges + won };
         assert_eq!(ledger.money(role), expected, "{role:?}");
     }
@@ -91,11 +96,11 @@ fn a_provider_that_missed_its_time_pays_and_serves() {
     world.travel(WINDOW_S);
     world.is_final(request);
     let terms = world.parameters();
-    until("only what is burned is left", || world.held() == terms.miss_penalty_wei);
+    until("only what is burned is left", || world.held() == terms.missed(terms.bond_min_wei));
     let ledger = Ledger::read(&world);
     ledger.audit();
-    let paid = terms.provider_bond_wei * U256::from(2);
-    let withdrawn = paid - terms.miss_penalty_wei + U256::from(FEE_WEI);
+    let paid = terms.bond_min_wei * U256::from(2);
+    let withdrawn = paid - terms.missed(terms.bond_min_wei) + U256::from(FEE_WEI);
     assert_eq!(ledger.money(Role::Honest), Money { paid, withdrawn });
-    assert_eq!(world.burned(), terms.miss_penalty_wei);
+    assert_eq!(world.burned(), terms.missed(terms.bond_min_wei));
 }

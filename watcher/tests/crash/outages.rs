@@ -53,7 +53,7 @@ fn a_chain_that_began_anew_is_noticed() {
     world.travel(1000);
     // Nothing is deployed there.
     refused(&world, "refute deploy");
-    let args = ["--window", "3600", "--clock", "600", "--min-response", "60"];
+    let args = ["--window-min", "3600", "--clock", "600", "--min-response", "60"];
     world.net.deploy(&args).expect("deployed again");
     refused(&world, "this is not the chain that");
     assert_eq!(world.address(Role::Watcher), before);

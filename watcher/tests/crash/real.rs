@@ -61,12 +61,14 @@ fn prompt_tokens(world: &World) -> u64 {
 fn check_money(world: &World, convictions: u32) {
     let terms = world.parameters();
     let times = U256::from(convictions);
-    let reward = terms.provider_bond_wei - terms.provider_burn_wei;
+    let reward = terms.pot(terms.bond_min_wei);
     until("the watcher has its money", || {
         let money = Ledger::read(world).money(Role::Watcher);
         money.withdrawn == times * (terms.challenger_bond_wei + reward)
     });
-    until("only what is burned is left", || world.held() == times * terms.provider_burn_wei);
+    until("only what is burned is left", || {
+        world.held() == times * terms.burned(terms.bond_min_wei)
+    });
     let ledger = Ledger::read(world);
     ledger.audit();
     let challenges = ledger.calls::<Settlement::challengeCall>(Role::Watcher);

@@ -2,11 +2,12 @@
 
 use alloy::primitives::{Address, B256, U256, address};
 use alloy::providers::Provider;
+use alloy::sol_types::SolCall;
 use refute_contracts::bindings::IDisputeGame::DisputeView;
 use refute_contracts::bindings::IInferenceSettlement::{ClaimView, RequestView};
 use refute_contracts::bindings::{ClaimStatus, RequestStatus};
 use refute_engine::agent::connect;
-use refute_engine::chain::{Chain, DeployParams, Deployment, parse_key};
+use refute_engine::chain::{Call, Chain, DeployParams, Deployment, parse_key};
 use refute_tests::processes::{ChainKind, Net};
 use refute_tests::tiny::Shape;
 use serde_json::{Value, json};
@@ -87,7 +88,7 @@ impl World {
     ) -> Self {
         let seconds = [window_s, CLOCK_S, MIN_RESPONSE_S].map(|s| s.to_string());
         let deploy =
-            ["--window", &seconds[0], "--clock", &seconds[1], "--min-response", &seconds[2]];
+            ["--window-min", &seconds[0], "--clock", &seconds[1], "--min-response", &seconds[2]];
         let net = Net::start(folder.path(), kind, &deploy).expect("a chain with contracts");
         let runtime = Runtime::new().expect("a runtime");
         let rpc = net.rpc.clone();
@@ -121,6 +122,11 @@ impl World {
         &self.deployed().parameters
     }
 
+    /// What is burned of the bond of a request of `ask` when its claim is rejected.
+    pub(crate) fn conviction_burn(&self) -> U256 {
+        self.parameters().burned(self.parameters().bond_min_wei)
+    }
+
     pub(crate) fn deployed(&self) -> &Deployment {
         self.chain.deployment().expect("it was connected with one")
     }
@@ -133,12 +139,26 @@ impl World {
     }
 
     pub(crate) fn ask_for(&self, prompt: &str, tokens: u32) -> B256 {
+        let report = self.try_asking(prompt, tokens, &[]).expect("a request");
+        read(&report["request_id"])
+    }
+
+    /// `refute request` with more arguments; gives the request's id.
+    pub(crate) fn ask_with(&self, args: &[&str]) -> B256 {
+        let report = self.try_asking(PROMPT, MAX_TOKENS, args).expect("a request");
+        read(&report["request_id"])
+    }
+
+    pub(crate) fn try_asking(
+        &self,
+        prompt: &str,
+        tokens: u32,
+        more: &[&str],
+    ) -> anyhow::Result<Value> {
         let (fee, tokens) = (FEE_WEI.to_string(), tokens.to_string());
         let args = ["request", "--rpc", &self.rpc, "--key", self.key(Role::Requester)];
-        let more = ["--model", &self.model, "--prompt", prompt, "--max-tokens", &tokens];
-        let args = [&args[..], &more, &["--fee", &fee]].concat();
-        let report = self.net.refute(&args).expect("a request");
-        read(&report["request_id"])
+        let prompt = ["--model", &self.model, "--prompt", prompt, "--max-tokens", &tokens];
+        self.net.refute(&[&args[..], &prompt, &["--fee", &fee], more].concat())
     }
 
     /// `refute output`: fails unless the request is final.
@@ -236,6 +256,16 @@ impl World {
     pub(crate) fn raw(&self, method: &'static str, params: Value) -> Value {
         let call = self.chain.provider().raw_request(method.into(), params);
         self.runtime.block_on(call).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// Calls the settlement with a key.
+    pub(crate) fn send<C: SolCall>(&self, role: Role, call: C) {
+        let key = parse_key(self.key(role)).expect("a key");
+        self.runtime.block_on(async {
+            let chain = connect(&self.rpc, Some(key), Some(&self.deployment())).await;
+            let call = Call::new(self.deployed().settlement, call.abi_encode());
+            chain.expect("connected").transact(&call).await.expect("a transaction");
+        });
     }
 
     /// Makes a block that is so much later than the newest one: blocks that come fast may be ahead of the clock.

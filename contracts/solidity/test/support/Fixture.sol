@@ -4,10 +4,12 @@ pragma solidity 0.8.37;
 import {DisputeGame} from "../../DisputeGame.sol";
 import {InferenceSettlement} from "../../InferenceSettlement.sol";
 import {ModelRegistry} from "../../ModelRegistry.sol";
+import {GameParams} from "../../interfaces/IDisputeGame.sol";
 import {
     ClaimStatus,
-    IInferenceSettlement,
-    RequestStatus
+    RequestParams,
+    RequestStatus,
+    Terms
 } from "../../interfaces/IInferenceSettlement.sol";
 import {Test, Vm} from "./Test.sol";
 import {Lie, Toy, ToyVerifier} from "./Toy.sol";
@@ -17,8 +19,6 @@ interface VmMore is Vm {
     function expectRevert(bytes4 selector, uint64 count) external;
     function expectCall(address callee, bytes calldata data) external;
     function expectEmit() external;
-    function computeCreateAddress(address deployer, uint256 nonce) external pure returns (address);
-    function getNonce(address account) external view returns (uint64);
     function cool(address account) external;
     function etch(address account, bytes calldata code) external;
 }
@@ -27,11 +27,14 @@ interface VmMore is Vm {
 abstract contract Fixture is Test {
     VmMore internal constant cheats = VmMore(address(vm));
 
-    uint256 internal constant PROVIDER_BOND = 10 ether;
+    // What requests ask for, unless a test asks for something else; what follows from the terms.
+    uint128 internal constant PROVIDER_BOND = 10 ether;
     uint256 internal constant PROVIDER_BURN = 6 ether;
     uint256 internal constant MISS_PENALTY = 1 ether;
     uint256 internal constant CHALLENGER_BOND = 2 ether;
     uint256 internal constant CHALLENGER_BURN = 0.5 ether;
+    uint256 internal constant REIMBURSEMENT = 0.01 ether;
+    uint32 internal constant MOVES_REIMBURSED = 20;
     uint256 internal constant FEE = 0.125 ether;
     uint32 internal constant WINDOW_S = 3600;
     uint32 internal constant CLAIM_S = 600;
@@ -64,33 +67,78 @@ abstract contract Fixture is Test {
         }
     }
 
-    function _terms() internal pure returns (InferenceSettlement.Terms memory) {
-        return InferenceSettlement.Terms({
-            providerBond: PROVIDER_BOND,
-            providerBurn: PROVIDER_BURN,
-            missPenalty: MISS_PENALTY,
-            challengerBond: CHALLENGER_BOND,
-            challengerBurn: CHALLENGER_BURN,
-            windowS: WINDOW_S,
-            claimS: CLAIM_S
+    function _terms() internal pure returns (Terms memory) {
+        return Terms({
+            bondMin: 1 ether,
+            bondMax: 100 ether,
+            burnBps: 6000,
+            missBps: 1000,
+            challengerBond: uint128(CHALLENGER_BOND),
+            challengerBurnBps: 2500,
+            moveReimbursement: uint128(REIMBURSEMENT),
+            movesReimbursed: MOVES_REIMBURSED,
+            windowMinS: 600,
+            windowMaxS: 1 days,
+            claimS: CLAIM_S,
+            callbackGasMax: 1_000_000
         });
     }
 
     function _deploy(uint32 arityBits) internal {
-        verifier = new ToyVerifier();
-        registry = new ModelRegistry(address(verifier));
-        address future =
-            cheats.computeCreateAddress(address(this), cheats.getNonce(address(this)) + 1);
-        game = new DisputeGame(address(registry), future, arityBits, CLOCK_S, MIN_RESPONSE_S);
-        settlement = new InferenceSettlement(address(registry), address(game), _terms());
+        verifier = ToyVerifier(deployed("Toy.sol:ToyVerifier", ""));
+        registry = ModelRegistry(
+            deployed("ModelRegistry.sol:ModelRegistry", abi.encode(address(verifier)))
+        );
+        _settle(GameParams(arityBits, CLOCK_S, MIN_RESPONSE_S), _terms());
         modelId = registry.register(Toy.model(), Toy.program());
     }
 
-    function _request(uint256 nonce) internal returns (bytes32 requestId) {
-        vm.prank(requester);
-        requestId = settlement.request{value: FEE}(
-            modelId, Toy.prompt(PROMPT), OUTPUT, START + 1 days, nonce
+    /// Another settlement and its game, for the same registry.
+    function _settle(GameParams memory params, Terms memory terms) internal {
+        (address created_, bytes memory reason) = _tryToSettle(params, terms);
+        assertTrue(created_ != address(0), string(reason));
+        settlement = InferenceSettlement(created_);
+        game = DisputeGame(settlement.game());
+    }
+
+    function _tryToSettle(GameParams memory params, Terms memory terms)
+        internal
+        returns (address, bytes memory)
+    {
+        return created(
+            "InferenceSettlement.sol:InferenceSettlement",
+            abi.encode(address(registry), params, terms)
         );
+    }
+
+    /// A greedy request without a callback.
+    function _params(uint256 nonce) internal view returns (RequestParams memory p) {
+        p.modelId = modelId;
+        p.prompt = Toy.prompt(PROMPT);
+        p.maxOutput = OUTPUT;
+        p.bond = PROVIDER_BOND;
+        p.windowS = WINDOW_S;
+        p.deadline = START + 1 days;
+        p.nonce = nonce;
+    }
+
+    function _params(bytes memory prompt, uint32 maxOutput)
+        internal
+        view
+        returns (RequestParams memory p)
+    {
+        p = _params(0);
+        p.prompt = prompt;
+        p.maxOutput = maxOutput;
+    }
+
+    function _request(uint256 nonce) internal returns (bytes32 requestId) {
+        return _request(_params(nonce));
+    }
+
+    function _request(RequestParams memory p) internal returns (bytes32 requestId) {
+        vm.prank(requester);
+        requestId = settlement.request{value: FEE}(p);
     }
 
     function _accept(bytes32 requestId) internal {

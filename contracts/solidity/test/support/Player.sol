@@ -6,6 +6,7 @@ import {Phases} from "../../libraries/Phases.sol";
 import {Fixture} from "./Fixture.sol";
 import {Lie, LieKind, Toy} from "./Toy.sol";
 import {Trees} from "./Trees.sol";
+import {Wire} from "./Wire.sol";
 
 /// Both sides of a dispute over the toy. Every move computes the state that must follow by itself,
 /// and compares it with the game's.
@@ -88,6 +89,15 @@ abstract contract Player is Fixture {
         _check(s);
     }
 
+    /// Who moves. Constants, as a call would come between a test's expectation and the move.
+    function _defender(State memory) internal view virtual returns (address) {
+        return provider;
+    }
+
+    function _challenger(State memory) internal view virtual returns (address) {
+        return challenger;
+    }
+
     /// A claim with this lie, disputed.
     function _disputed(Lie memory lie_) internal returns (State memory s) {
         lie = lie_;
@@ -96,7 +106,7 @@ abstract contract Player is Fixture {
     }
 
     function _check(State memory s) internal view {
-        assertEq(game.disputeOf(s.dispute).stateHash, keccak256(abi.encode(s)), "state");
+        assertEq(game.disputeOf(s.dispute).stateHash, keccak256(Wire.pack(s)), "state");
         assertEq(game.disputeOf(s.dispute).phase, s.phase, "phase");
         assertEq(game.disputeOf(s.dispute).move, s.move, "move");
     }
@@ -115,6 +125,11 @@ abstract contract Player is Fixture {
         _check(next);
     }
 
+    /// A choice, by whoever is pranked. A function of its own, for the stack of its callers.
+    function _send(State memory s, uint32 child, bytes32 hash, bytes32[] memory path) internal {
+        game.choose(Wire.pack(s), child, hash, path);
+    }
+
     // ---------------------------------------------------------------- defender
 
     function _defend(State memory s) internal returns (State memory next) {
@@ -130,27 +145,33 @@ abstract contract Player is Fixture {
             next.phase = Phases.STEPS_CHOOSE;
         } else if (s.phase == Phases.LEAF_REVEAL) {
             bytes memory data = _leafData(s);
-            vm.prank(provider);
-            game.revealLeaf(s, data);
+            vm.prank(_defender(s));
+            game.revealLeaf(Wire.pack(s), data);
             next.phase = Phases.LEAF_CHOOSE;
         } else if (s.phase == Phases.FOLD_REVEAL) {
             int256[] memory accs = _accs(s);
-            vm.prank(provider);
-            game.revealFold(s, accs);
+            vm.prank(_defender(s));
+            game.revealFold(Wire.pack(s), accs);
             next.reveal = keccak256(abi.encodePacked(accs));
             next.phase = Phases.FOLD_CHOOSE;
         } else {
             bytes32[] memory children = _children(s);
-            vm.prank(provider);
-            game.reveal(s, children);
+            vm.prank(_defender(s));
+            game.reveal(Wire.pack(s), children);
             next.phase = s.phase + 1;
         }
     }
 
     function _expand(State memory s, Expansion memory e) internal {
-        vm.prank(provider);
+        vm.prank(_defender(s));
         game.expand(
-            s, e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children
+            Wire.pack(s),
+            e.stepRoot,
+            e.collectProof,
+            e.sampleProof,
+            e.tokens,
+            e.tokenProof,
+            e.children
         );
     }
 
@@ -205,7 +226,7 @@ abstract contract Player is Fixture {
         return s.lo + i * (s.hi - s.lo) / _segments(s);
     }
 
-    function _accs(State memory s) internal view returns (int256[] memory accs) {
+    function _accs(State memory s) internal view virtual returns (int256[] memory accs) {
         uint64 k = _segments(s);
         accs = new int256[](s.pinned ? k - 1 : k);
         for (uint64 i = 0; i < accs.length; ++i) {
@@ -223,8 +244,8 @@ abstract contract Player is Fixture {
             uint32 first = 256 * s.index;
             next.element = _aim(lie.element, first, first + uint32(data.length / 4));
             next.claimed = Toy.value(lie, s.blockIndex, s.step, next.element);
-            vm.prank(challenger);
-            game.chooseElement(s, data, next.element);
+            vm.prank(_challenger(s));
+            game.chooseElement(Wire.pack(s), data, next.element);
             next.hi = Toy.unitsOf(s.step);
             next.accLo = Toy.INIT;
             next.phase = next.hi > 1 ? Phases.FOLD_REVEAL : Phases.STEP;
@@ -253,8 +274,8 @@ abstract contract Player is Fixture {
             if (next.level > 0) next.phase = Phases.LEAVES_REVEAL;
             else _leafOpened(next);
             bytes32[] memory proof = Trees.proof(Toy.programLeaves(), node);
-            vm.prank(challenger);
-            game.chooseStep(s, node - first, next.node, path, next.d0, next.d1, proof);
+            vm.prank(_challenger(s));
+            game.chooseStep(Wire.pack(s), node - first, next.node, path, next.d0, next.d1, proof);
             return;
         }
         if (to > 0) {
@@ -265,8 +286,8 @@ abstract contract Player is Fixture {
         } else {
             _leafOpened(next);
         }
-        vm.prank(challenger);
-        game.choose(s, node - first, next.node, path);
+        vm.prank(_challenger(s));
+        _send(s, node - first, next.node, path);
     }
 
     function _leafOpened(State memory next) private pure {
@@ -294,8 +315,8 @@ abstract contract Player is Fixture {
             }
         }
         choice = _aim(uint32(choice), 0, uint32(s.pinned ? k : k + 1));
-        vm.prank(challenger);
-        game.chooseFold(s, accs, uint32(choice));
+        vm.prank(_challenger(s));
+        game.chooseFold(Wire.pack(s), accs, uint32(choice));
         next.reveal = 0;
         if (choice == k) {
             next.mode = 2;
@@ -342,7 +363,7 @@ abstract contract Player is Fixture {
     function _playOut(State memory s) internal returns (bool challengerWon) {
         s = _playTo(s, Phases.STEP);
         vm.prank(stranger);
-        game.step(s, _witness(s));
+        game.step(Wire.pack(s), _witness(s));
         assertTrue(game.disputeOf(s.dispute).resolved, "resolved");
         return game.disputeOf(s.dispute).challengerWon;
     }

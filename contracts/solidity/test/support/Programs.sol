@@ -35,7 +35,8 @@ abstract contract ProgramsTest is Prover {
     uint256 internal constant LOGITS = 52;
     uint256 internal constant SAMPLED = 53;
 
-    ModelRegistry internal registry = new ModelRegistry(address(verifier));
+    ModelRegistry internal registry =
+        ModelRegistry(deployed("ModelRegistry.sol:ModelRegistry", abi.encode(address(verifier))));
 
     function good() internal pure returns (Step[] memory steps, Model memory m) {
         return Decoder.build(Decoder.small());

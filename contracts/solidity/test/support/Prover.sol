@@ -83,7 +83,8 @@ struct Block {
 
 /// Proves steps of zero blocks to the real verifier.
 abstract contract Prover is Test {
-    StepVerifier internal immutable verifier = new StepVerifier();
+    StepVerifier internal immutable verifier =
+        StepVerifier(deployed("StepVerifier.sol:StepVerifier", ""));
 
     uint8 private constant WHOLE = 0;
     uint8 private constant SEGMENT = 1;

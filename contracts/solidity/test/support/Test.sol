@@ -21,6 +21,7 @@ interface Vm {
     function getBlockTimestamp() external view returns (uint256);
     function snapshotValue(string calldata group, string calldata name, uint256 value) external;
     function readFile(string calldata path) external view returns (string memory);
+    function getCode(string calldata artifact) external view returns (bytes memory);
 }
 
 /// What the tests share: assertions that revert with both values. forge calls a test failed when it
@@ -40,6 +41,31 @@ abstract contract Test {
 
     /// forge looks for this function to tell a test contract.
     bool public IS_TEST = true;
+
+    /// Deploys a contract as it was compiled. A test that says `new` instead carries a copy of its
+    /// code, and the compiler spends a minute on each.
+    function deployed(string memory artifact, bytes memory arguments)
+        internal
+        returns (address contract_)
+    {
+        (contract_,) = created(artifact, arguments);
+        assertTrue(contract_ != address(0), artifact);
+    }
+
+    /// The same, or the reason why its constructor refused.
+    function created(string memory artifact, bytes memory arguments)
+        internal
+        returns (address contract_, bytes memory reason)
+    {
+        bytes memory code = bytes.concat(vm.getCode(artifact), arguments);
+        assembly ("memory-safe") {
+            contract_ := create(0, add(code, 32), mload(code))
+            reason := mload(0x40)
+            mstore(reason, returndatasize())
+            returndatacopy(add(reason, 32), 0, returndatasize())
+            mstore(0x40, and(add(add(reason, returndatasize()), 63), not(31)))
+        }
+    }
 
     function assertEq(uint256 left, uint256 right, string memory what) internal pure {
         if (left != right) revert NotEqualUint(left, right, what);

@@ -34,8 +34,8 @@ enum LieKind {
 
 /// A model of seven steps whose values are hashes of their places, so that a test knows them
 /// without computing a model. The game's part of it is real: trees, folds, carried tensors, collect
-/// and sample. Its program is one that the registry accepts; only the toy's verifier gives the steps
-/// other sizes than their descriptors do.
+/// and sample. Its program is one that the registry accepts; only the toy's verifier gives the
+/// steps other sizes than their descriptors do.
 ///
 /// | step | op | bytes | leaves | units | |
 /// |---|---|---|---|---|---|

@@ -34,7 +34,8 @@ struct World {
 /// Builds worlds and witnesses, and breaks them. Tests fill in tensors, `seal`, open what the op
 /// reads, and `decide`.
 abstract contract WorldTest is Test {
-    StepVerifier internal immutable verifier = new StepVerifier();
+    StepVerifier internal immutable verifier =
+        StepVerifier(deployed("StepVerifier.sol:StepVerifier", ""));
 
     uint8 internal constant WHOLE = 0;
     uint8 internal constant SEGMENT = 1;

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# What takes too long for every change, one part each; scripts/test.sh runs the rest. Needs what scripts/test.sh needs.
+#
+#   scripts/nightly.sh              all of it
+#   scripts/nightly.sh parity       every op in Rust and on chain: 100,000 cases an op, or REFUTE_PARITY_CASES
+#   scripts/nightly.sh disputes     random faults and lies on chain: ten thousand on a generated model, fifty on the real one
+#                                   (REFUTE_TINY_GAMES, REFUTE_STORIES, REFUTE_REAL_GAMES; REFUTE_SEED says which)
+#   scripts/nightly.sh invariants   honest parties among liars, and the money: long random lives of the contracts
+#   scripts/nightly.sh slither      static analysis; fails on what contracts/tools/findings.tsv doesn't answer
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+export FOUNDRY_DISABLE_NIGHTLY_WARNING=1
+
+step() {
+  echo
+  echo "== $* (${SECONDS} s)"
+}
+
+parity() {
+  step "parity"
+  REFUTE_PARITY_CASES="${REFUTE_PARITY_CASES:-100000}" \
+    cargo test --release --locked --package refute-tests --test it -- parity:: --nocapture
+}
+
+disputes() {
+  REFUTE_MODEL="$(scripts/model.sh)"
+  export REFUTE_MODEL
+  export REFUTE_TINY_GAMES="${REFUTE_TINY_GAMES:-10000}" REFUTE_STORIES="${REFUTE_STORIES:-400}"
+  export REFUTE_REAL_GAMES="${REFUTE_REAL_GAMES:-50}" REFUTE_SEED="${REFUTE_SEED:-$(date +%s)}"
+  step "disputes, seed $REFUTE_SEED"
+  cargo test --release --locked --package refute-tests --test it -- adversary:: --nocapture
+}
+
+slither() {
+  local bin node report
+  bin="$(scripts/python.sh slither-analyzer)"
+  node="$(scripts/contracts.sh --install)"
+  report="$PWD/target/slither.json"
+  step "slither"
+  rm -f "$report"
+  # It fails when it finds anything; whether that is answered says the next line.
+  (cd contracts && PATH="$node:$bin:$PATH" "$bin/slither" . --json "$report" >/dev/null 2>&1) || true
+  "$bin/python" contracts/tools/findings.py "$report"
+}
+
+invariants() {
+  step "invariants"
+  FOUNDRY_PROFILE=nightly scripts/contracts.sh --test --match-contract 'HonestParties|Solvency|SockPuppets'
+}
+
+part="${1:-all}"
+case "$part" in
+  # One after the other, not with &&: there, bash would go on after a failed line of a function.
+  all)
+    parity
+    disputes
+    invariants
+    slither
+    ;;
+  parity | disputes | invariants | slither) "$part" ;;
+  *)
+    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac
+step "all passed"
