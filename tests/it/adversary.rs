@@ -322,7 +322,7 @@ fn lie_about(model: &Arc<Model>, trials: Trials, claims: &[Player]) -> usize {
         let run = honest.run();
         let (subject, rules) = (subject_of(run), arena.rules());
         let fault = any(model, run.prompt().len() as u32, run.blocks(), &mut dice);
-        let lie = (game % 2 == 0).then(|| Player::new(rerun(run, Some(fault))));
+        let lie = game.is_multiple_of(2).then(|| Player::new(rerun(run, Some(fault))));
         let story = lie.as_ref().map(|lie| RunActor::new(Party::Challenger, lie, &subject, rules));
         let defender = RunActor::new(Party::Defender, honest, &subject, rules);
         let liar = Liar { story, subject: &subject, rules, dice: Mutex::new(dice) };
