@@ -175,6 +175,7 @@ contract DisputeGame is Turns {
             bytes32 sample = _postedSample(turn, s.blockIndex, tokens, tokenProof);
             _checkPath(sample, turn.side.outputSteps - 1, sampleProof, depth, stepRoot);
         } else {
+            // Three lengths in one check, for the size of this contract: not 0 if any of them isn't.
             uint256 given = sampleProof.length | tokens.length | tokenProof.length;
             if (given != 0) revert WrongLength(0, given);
         }
