@@ -107,9 +107,7 @@ contract ModelRegistryTest is Test {
         _refuse(n, "promptSteps");
         // They agree with each other now, but not with the program.
         n.params.collectStep = Toy.COLLECT + 1;
-        vm.expectRevert(
-            abi.encodeWithSelector(Program.BadStep.selector, Toy.COLLECT, Fault.Place)
-        );
+        vm.expectRevert(abi.encodeWithSelector(Program.BadStep.selector, Toy.COLLECT, Fault.Place));
         registry.register(n, Toy.program());
         n.params.collectStep = Toy.SAMPLE;
         n.params.promptSteps = Toy.SAMPLE + 1;

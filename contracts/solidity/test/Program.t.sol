@@ -3,7 +3,6 @@ pragma solidity 0.8.37;
 
 import {ModelRegistry} from "../ModelRegistry.sol";
 import {Model} from "../interfaces/IModelRegistry.sol";
-import {Weights} from "../libraries/Weights.sol";
 import {Fault} from "../libraries/Program.sol";
 import {Descriptors, Step} from "./support/Descriptors.sol";
 import {ProgramsTest} from "./support/Programs.sol";
@@ -41,9 +40,7 @@ contract ProgramTest is ProgramsTest {
         bytes32 root = m.programRoot;
         m.programRoot ^= bytes32(uint256(1));
         vm.expectRevert(
-            abi.encodeWithSelector(
-                ModelRegistry.WrongProgramRoot.selector, root, m.programRoot
-            )
+            abi.encodeWithSelector(ModelRegistry.WrongProgramRoot.selector, root, m.programRoot)
         );
         registry.register(m, Descriptors.pack(steps));
     }
@@ -60,31 +57,20 @@ contract ProgramTest is ProgramsTest {
 
     /// Two programs of one meaning: what a reader takes for an empty field would be part of the id.
     function test_register_unusedField_reverts() public {
-        uint256[13] memory ops = [
-            EMBED_STEP, NORM, ROW, GATE, K_ROPE, ATTENTION, TOP, PROBABILITIES, TOTAL, MIXED,
-            GATED, COLLECTED, SAMPLED
-        ];
         // format, in0, in1, in2, n, k, groups, kv, w, b, c0, c1, c2, slot, rest: 1 is used.
-        uint16[13] memory used;
-        used[0] = _bits("100011101000000");
-        used[1] = _bits("010010001011000");
-        used[2] = _bits("010010100010010");
-        used[3] = _bits("111011001100000");
-        used[4] = _bits("010011001010000");
-        used[5] = _bits("011001110011000");
-        used[6] = _bits("010000100000000");
-        used[7] = _bits("011000100000000");
-        used[8] = _bits("010000100000000");
-        used[9] = _bits("011101110001000");
-        used[10] = _bits("011010000000000");
-        used[11] = _bits("000010000000000");
-        used[12] = _bits("010011000000000");
-        for (uint256 i = 0; i < ops.length; ++i) {
-            for (uint256 field = 0; field < 15; ++field) {
-                if ((used[i] >> (14 - field)) & 1 == 1) continue;
-                this.refuseDirty(ops[i], field);
-            }
-        }
+        _refuseDirty(EMBED_STEP, "100011101000000");
+        _refuseDirty(NORM, "010010001011000");
+        _refuseDirty(ROW, "010010100010010");
+        _refuseDirty(GATE, "111011001100000");
+        _refuseDirty(K_ROPE, "010011001010000");
+        _refuseDirty(ATTENTION, "011001110011000");
+        _refuseDirty(TOP, "010000100000000");
+        _refuseDirty(PROBABILITIES, "011000100000000");
+        _refuseDirty(TOTAL, "010000100000000");
+        _refuseDirty(MIXED, "011101110001000");
+        _refuseDirty(GATED, "011010000000000");
+        _refuseDirty(COLLECTED, "000010000000000");
+        _refuseDirty(SAMPLED, "010011000000000");
     }
 
     /// A call of its own, whose memory is free again after it.
@@ -209,179 +195,6 @@ contract ProgramTest is ProgramsTest {
         refuse(steps, m, 40, Fault.Input);
     }
 
-    // ---------------------------------------------------------------- sizes
-
-    /// A tensor without elements has no tree, and a fold without units no result.
-    function test_register_nothing_reverts() public {
-        Step memory s = stepOf(EMBED_STEP);
-        (s.n, s.k) = (0, 0);
-        refuseWith(s, EMBED_STEP, Fault.Size);
-        s = stepOf(NORM);
-        s.n = 0;
-        refuseWith(s, NORM, Fault.Input);
-        s = stepOf(ROW);
-        s.n = 0;
-        refuseWith(s, ROW, Fault.Input);
-        s.groups = 0;
-        refuseWith(s, ROW, Fault.Size);
-        s = stepOf(GATE);
-        s.n = 0;
-        refuseWith(s, GATE, Fault.Size);
-        s = stepOf(GATE);
-        s.k = 0;
-        refuseWith(s, GATE, Fault.Size);
-        s = stepOf(K_ROPE);
-        s.n = 0;
-        refuseWith(s, K_ROPE, Fault.Input);
-        s = stepOf(TOP);
-        s.groups = 0;
-        refuseWith(s, TOP, Fault.Input);
-        s = stepOf(GATED);
-        s.n = 0;
-        refuseWith(s, GATED, Fault.Input);
-    }
-
-    /// An element would belong to no group, a head to no KV head: the verifier divides by these.
-    function test_register_partsThatDontDivide_revert() public {
-        Step memory s = stepOf(ROW);
-        s.groups = 5;
-        refuseWith(s, ROW, Fault.Size);
-        s.groups = 289;
-        refuseWith(s, ROW, Fault.Size);
-        s = stepOf(K_ROPE);
-        s.k = 80;
-        refuseWith(s, K_ROPE, Fault.Size);
-        uint32[3] memory kv = [uint32(0), 3, 8];
-        for (uint256 i = 0; i < kv.length; ++i) {
-            s = stepOf(ATTENTION);
-            s.kv = kv[i];
-            refuseWith(s, ATTENTION, Fault.Size);
-            s = stepOf(MIXED);
-            s.kv = kv[i];
-            refuseWith(s, MIXED, Fault.Size);
-        }
-        s = stepOf(MIXED);
-        s.groups = 0;
-        refuseWith(s, MIXED, Fault.Size);
-        s = stepOf(GATE);
-        s.k = 300;
-        refuseWith(s, GATE, Fault.Size);
-        s = stepOf(EMBED_STEP);
-        (s.n, s.k) = (300, 300);
-        refuseWith(s, EMBED_STEP, Fault.Size);
-        (s.n, s.k) = (288, 320);
-        refuseWith(s, EMBED_STEP, Fault.Size);
-    }
-
-    /// A product of larger heads leaves 32 bits, and a step must not grow with them; odd heads have
-    /// an element without a partner to turn with.
-    function test_register_headSize_reverts() public {
-        uint32[5] memory sizes = [uint32(0), 1, 71, 258, type(uint32).max];
-        uint256[3] memory places = [K_ROPE, ATTENTION, MIXED];
-        for (uint256 i = 0; i < sizes.length; ++i) {
-            for (uint256 j = 0; j < places.length; ++j) {
-                Step memory s = stepOf(places[j]);
-                s.k = sizes[i];
-                refuseWith(s, places[j], Fault.Size);
-            }
-        }
-    }
-
-    /// Lengths are 32 bits wide: in a longer tensor two leaves would have one place, or the
-    /// verifier would refuse it in the middle of a dispute, at the position where it gets too long.
-    function test_register_tensorOf4GiB_reverts() public {
-        Step memory s = stepOf(GATE);
-        s.n = 1 << 30;
-        refuseWith(s, GATE, Fault.Size);
-        s = stepOf(EMBED_STEP);
-        (s.n, s.k) = (1 << 30, 1 << 30);
-        refuseWith(s, EMBED_STEP, Fault.Size);
-        (Step[] memory steps, Model memory m) = good();
-        m.params.context = 65_536;
-        m.params.weightLeaves += 65_536;
-        steps[ATTENTION].groups = 16_384;
-        refuse(steps, m, ATTENTION, Fault.Size);
-        steps[ATTENTION].groups = 16_382;
-        refuse(steps, m, ATTENTION, Fault.Input);
-        s = stepOf(MIXED);
-        s.groups = 1 << 26;
-        refuseWith(s, MIXED, Fault.Size);
-    }
-
-    // ---------------------------------------------------------------- constants
-
-    function test_register_constants_revert() public {
-        Step memory s = stepOf(NORM);
-        s.c0 = 0;
-        refuseWith(s, NORM, Fault.Constant); // the mean of zeros has no root
-        int32[4] memory exponents = [type(int32).min, int32(-9), 56, type(int32).max];
-        for (uint256 i = 0; i < exponents.length; ++i) {
-            s = stepOf(NORM);
-            s.c1 = uint32(exponents[i]);
-            refuseWith(s, NORM, Fault.Constant); // clamped: a second spelling
-        }
-        uint32[5] memory rotated = [uint32(0), 1, 71, 74, type(uint32).max];
-        for (uint256 i = 0; i < rotated.length; ++i) {
-            s = stepOf(K_ROPE);
-            s.c0 = rotated[i];
-            refuseWith(s, K_ROPE, Fault.Constant); // pairs that the table or the head doesn't have
-        }
-        uint32 scale = stepOf(ATTENTION).c0;
-        uint32[5] memory scales = [scale - 1, scale + 1, 0, 1 << 31, type(uint32).max];
-        for (uint256 i = 0; i < scales.length; ++i) {
-            s = stepOf(ATTENTION);
-            s.c0 = scales[i];
-            refuseWith(s, ATTENTION, Fault.Constant); // products beyond 62 bits
-        }
-    }
-
-    // ---------------------------------------------------------------- weights
-
-    /// The importer proves quantized rows exact in 64 bits; integers wouldn't be.
-    function test_register_matrixFormat_reverts() public {
-        uint8[4] memory formats = [uint8(Weights.I32), 4, 14, 255];
-        for (uint256 i = 0; i < formats.length; ++i) {
-            Step memory s = stepOf(GATE);
-            s.format = formats[i];
-            refuseWith(s, GATE, Fault.Format);
-            s = stepOf(EMBED_STEP);
-            s.format = formats[i];
-            refuseWith(s, EMBED_STEP, Fault.Format);
-        }
-    }
-
-    /// A leaf that the weights' tree doesn't have can't be opened.
-    function test_register_leavesOutside_revert() public {
-        (, Model memory m) = good();
-        uint32 all = m.params.weightLeaves;
-        _refuseBase(EMBED_STEP, all - 300);
-        _refuseBase(NORM, all - 2);
-        _refuseBase(GATE, all - 1056);
-        _refuseBase(24, all - 2 * 288); // rows of two leaves
-        _refuseBase(K_ROPE, all - 600); // a row for every position of the context
-        Step memory s = stepOf(GATE);
-        s.b = all - 4; // of five
-        refuseWith(s, GATE, Fault.Weights);
-        s.b = Descriptors.NO_LEAF - 1;
-        refuseWith(s, GATE, Fault.Weights);
-    }
-
-    /// A token without a row in the embedding, or one that no request may hold.
-    function test_register_vocabulary_reverts() public {
-        Step memory s = stepOf(EMBED_STEP);
-        s.groups = 299;
-        refuseWith(s, EMBED_STEP, Fault.Size);
-        s.groups = 301;
-        refuseWith(s, EMBED_STEP, Fault.Size);
-        (Step[] memory steps, Model memory m) = good();
-        (steps[LOGITS].n, steps[SAMPLED].k) = (320, 320);
-        m.params.weightLeaves += 100;
-        refuse(steps, m, SAMPLED, Fault.Size);
-        s = stepOf(SAMPLED);
-        s.n = 2;
-        refuseWith(s, SAMPLED, Fault.Size);
-    }
-
     // ---------------------------------------------------------------- carried tensors
 
     /// Collect would have two right values, and the liar proves the one that suits it.
@@ -475,22 +288,10 @@ contract ProgramTest is ProgramsTest {
         refuseWith(s, step, Fault.Input);
     }
 
-    /// The tensor of this step fits exactly at `last`, and not one leaf later.
-    function _refuseBase(uint256 step, uint32 last) private {
-        Step memory s = stepOf(step);
-        uint32[3] memory bases = [last + 1, Descriptors.NO_LEAF, Descriptors.NO_LEAF - 1];
-        for (uint256 i = 0; i < bases.length; ++i) {
-            s.w = bases[i];
-            refuseWith(s, step, Fault.Weights);
-        }
-        (Step[] memory steps, Model memory m) = good();
-        steps[step].w = last;
-        register(steps, m);
-    }
-
-    function _bits(string memory text) private pure returns (uint16 bits) {
-        for (uint256 i = 0; i < bytes(text).length; ++i) {
-            bits = 2 * bits + (bytes(text)[i] == "1" ? 1 : 0);
+    /// Each field that isn't used, dirty.
+    function _refuseDirty(uint256 step, string memory used) private {
+        for (uint256 field = 0; field < 15; ++field) {
+            if (bytes(used)[field] == "0") this.refuseDirty(step, field);
         }
     }
 

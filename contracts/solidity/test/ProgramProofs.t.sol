@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {Model} from "../interfaces/IModelRegistry.sol";
 import {Descriptors, Step} from "./support/Descriptors.sol";
 import {ProgramsTest} from "./support/Programs.sol";
+import {Block} from "./support/Prover.sol";
 import {Trees} from "./support/Trees.sol";
 
 /// What the registry takes can be proved.
@@ -39,9 +40,14 @@ contract ProgramProofsTest is ProgramsTest {
         }
     }
 
-    /// A call of its own, whose memory is free again after it.
+    /// In an output block, and in a prompt block if it has the step. A call of its own: its memory
+    /// is free again after it.
     function prove(Step[] memory steps, Model memory m, uint256 t, uint256 step) external view {
-        proveStep(blockAt(steps, m, t), step);
+        Block memory b = blockAt(steps, m, t);
+        proveStep(b, step);
+        if (step > m.params.collectStep) return;
+        shorten(b, m.params.promptSteps);
+        proveStep(b, step);
     }
 
     /// One field of one step becomes something else: either the registry refuses, or everything
@@ -79,12 +85,19 @@ contract ProgramProofsTest is ProgramsTest {
         uint256 field = _next(seed, 4) % 16;
         uint256 value = _word(own, field);
         uint256 kind = _next(seed, 5) % 8;
-        if (kind < 3) value = _word(other, field);
-        else if (kind == 3) value += 1;
-        else if (kind == 4) value -= value == 0 ? 0 : 1;
-        else if (kind == 5) value = [uint256(0), 1, 2, 1 << 31, type(uint256).max][_next(seed, 6) % 5];
-        else if (kind == 6) value = 1 << _next(seed, 6) % 32;
-        else value = _next(seed, 6) % 400;
+        if (kind < 3) {
+            value = _word(other, field);
+        } else if (kind == 3) {
+            value += 1;
+        } else if (kind == 4) {
+            value -= value == 0 ? 0 : 1;
+        } else if (kind == 5) {
+            value = [uint256(0), 1, 2, 1 << 31, type(uint256).max][_next(seed, 6) % 5];
+        } else if (kind == 6) {
+            value = 1 << _next(seed, 6) % 32;
+        } else {
+            value = _next(seed, 6) % 400;
+        }
         uint8[16] memory bits = [8, 8, 16, 16, 16, 32, 32, 32, 32, 32, 32, 32, 32, 32, 32, 128];
         value &= (1 << bits[field]) - 1;
         assembly ("memory-safe") {

@@ -130,9 +130,7 @@ library Decoder {
         uint16 q = _linear(b, z, row, Descriptors.NONE, n, z.width);
         q = _push(b, Descriptors.rope(q, n, z.size, z.size, b.table));
         q = _push(b, Descriptors.quantize(q, n, z.heads, 12, 0));
-        uint16 s = _push(
-            b, Descriptors.scores(q, k, z.heads, z.kv, z.size, scale(z.size), 2 * l)
-        );
+        uint16 s = _push(b, Descriptors.scores(q, k, z.heads, z.kv, z.size, scale(z.size), 2 * l));
         uint16 top = _push(b, Descriptors.max(s, z.heads));
         uint16 p = _push(b, Descriptors.probs(s, top, z.heads));
         uint16 sum = _push(b, Descriptors.sum(p, z.heads));
@@ -156,8 +154,7 @@ library Decoder {
         uint32 rows,
         uint32 cols
     ) private pure returns (uint16) {
-        Step memory s =
-            Descriptors.linear(Weights.Q4_1, x, rows, cols, _matrix(b, rows, cols));
+        Step memory s = Descriptors.linear(Weights.Q4_1, x, rows, cols, _matrix(b, rows, cols));
         s.in1 = residual;
         if (z.biased) s.b = _take(b, (rows + 255) / 256);
         return _push(b, s);

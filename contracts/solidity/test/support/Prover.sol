@@ -124,6 +124,17 @@ abstract contract Prover is Test {
         s.blockSteps = s.programSteps;
     }
 
+    /// The same block as one of a longer prompt, which ends at Collect.
+    function shorten(Block memory b, uint32 promptSteps) internal pure {
+        bytes32[] memory roots = new bytes32[](promptSteps);
+        for (uint256 i = 0; i < promptSteps; ++i) {
+            roots[i] = b.roots[i];
+        }
+        b.roots = roots;
+        b.s.blockSteps = promptSteps;
+        b.s.stepRoot = Trees.root(roots);
+    }
+
     /// Every edge of a step's tensor and of its folds: the verifier computes it, calls the right
     /// value right, and another one wrong.
     function proveStep(Block memory b, uint256 step) internal view {
@@ -323,9 +334,7 @@ abstract contract Prover is Test {
         assertTrue(from + length <= total, "reads behind the end");
         Plain memory p = Plains.zeros(total);
         for (uint256 i = from / 1024; i * 1024 < from + length; ++i) {
-            _open(
-                b, new bytes(_least(1024, total - 1024 * i)), _join(Plains.proof(p, i), up)
-            );
+            _open(b, new bytes(_least(1024, total - 1024 * i)), _join(Plains.proof(p, i), up));
         }
     }
 
