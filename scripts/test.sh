@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that has to hold: formatting, lints, the contracts against their artifacts, the tests of every language, and the
-# GPU's kernels on two drivers and in a browser that need no GPU, and on the GPU if there is one.
+# GPU's kernels on two drivers and in a browser that need no GPU, and on the GPU if there is one. What takes hours is in
+# scripts/nightly.sh.
 # Needs the Rust toolchain, Node.js and Python; installs the rest into target/ and the model cache.
 #
 #   scripts/test.sh            all of it
@@ -46,6 +47,16 @@ rust() {
   export REFUTE_MODEL
   step "tests"
   cargo test --workspace --locked
+  second_evm
+}
+
+# A part of the verifier's vectors, and whole disputes, on py-evm: an EVM that isn't ours.
+second_evm() {
+  step "vectors on py-evm"
+  local python
+  python="$(scripts/python.sh py-evm)/python"
+  REFUTE_VECTORS="$PWD/target/vectors" tests it writes_
+  "$python" contracts/tools/crosscheck.py target/vectors --calls 300
 }
 
 # Ignored tests of one program, all or those that are named. With --workspace, so that what is built for the other tests fits.
@@ -105,7 +116,7 @@ case "${1:-all}" in
     ;;
   lint | contracts | rust | gpu) "$1" ;;
   *)
-    sed -n '2,10p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,11p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -120,6 +120,33 @@ pub struct Deployed {
     pub gas_used: u64,
 }
 
+/// One thing that was done to a recording chain, as another EVM can repeat it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// An account was given exactly so many wei.
+    Balance {
+        /// The account.
+        account: Address,
+        /// Its balance from then on.
+        wei: U256,
+    },
+    /// A transaction that could be tried.
+    Transaction {
+        /// What `block.timestamp` said.
+        timestamp: u64,
+        /// Who sent it.
+        from: Address,
+        /// The contract; none where it created one.
+        to: Option<Address>,
+        /// Wei sent along.
+        value: U256,
+        /// Calldata, or creation code with its arguments.
+        data: Bytes,
+        /// What it did.
+        outcome: Outcome,
+    },
+}
+
 /// A chain of one block that time moves through: contracts run on it without signatures, nonces or
 /// fees. Cloning it is a snapshot.
 #[derive(Clone, Debug)]
@@ -128,6 +155,7 @@ pub struct Evm {
     chain_id: u64,
     block: BlockEnv,
     gas_limit: u64,
+    record: Option<Vec<Entry>>,
 }
 
 impl Default for Evm {
@@ -145,7 +173,19 @@ impl Evm {
             chain_id: DEFAULT_CHAIN_ID,
             block,
             gas_limit: DEFAULT_GAS_LIMIT,
+            record: None,
         }
+    }
+
+    /// As [`Evm::new`], and it remembers everything that is done to it. A clone goes on with a copy
+    /// of what was remembered.
+    pub fn recording() -> Self {
+        Self { record: Some(Vec::new()), ..Self::new() }
+    }
+
+    /// What was done to it, if it is recording; else nothing.
+    pub fn record(&self) -> &[Entry] {
+        self.record.as_deref().unwrap_or_default()
     }
 
     /// What `block.chainid` says.
@@ -176,6 +216,9 @@ impl Evm {
     /// Gives an account exactly `wei`.
     pub fn set_balance(&mut self, account: Address, wei: U256) {
         let _ = self.state.set_balance(account, wei);
+        if let Some(record) = &mut self.record {
+            record.push(Entry::Balance { account, wei });
+        }
     }
 
     /// Puts code at an address, whatever was there.
@@ -269,9 +312,15 @@ impl Evm {
         data: Bytes,
         value: U256,
     ) -> Result<Outcome, EvmError> {
-        let done = self.run(from, kind, data, value)?;
+        let done = self.run(from, kind, data.clone(), value)?;
         let _ = self.state.commit(done.state);
-        Ok(done.result.into())
+        let outcome = Outcome::from(done.result);
+        let timestamp = self.timestamp();
+        if let Some(record) = &mut self.record {
+            let (to, outcome) = (kind.to().copied(), outcome.clone());
+            record.push(Entry::Transaction { timestamp, from, to, value, data, outcome });
+        }
+        Ok(outcome)
     }
 
     fn run(

@@ -16,5 +16,7 @@ mod golden;
 mod parity;
 /// The real model, disputed on the embedded EVM.
 mod real;
+/// Whole disputes, written down for other EVMs.
+mod recorded;
 /// What the registry refuses, against what an import refuses.
 mod registry;

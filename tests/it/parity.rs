@@ -10,7 +10,9 @@
 mod case;
 mod draw;
 mod expected;
+pub(crate) mod export;
 mod golden;
+mod libraries;
 mod mutations;
 mod shapes;
 

@@ -140,7 +140,14 @@ impl Arena {
     /// # Panics
     /// If the artifacts don't deploy.
     pub fn new(parameters: Parameters) -> Self {
-        let mut evm = Evm::new();
+        Self::on(Evm::new(), parameters)
+    }
+
+    /// As [`Arena::new`], on this chain, which must be empty.
+    ///
+    /// # Panics
+    /// If the artifacts don't deploy.
+    pub fn on(mut evm: Evm, parameters: Parameters) -> Self {
         evm.set_timestamp(1_000_000);
         for account in [DEPLOYER, REQUESTER, PROVIDER, CHALLENGER] {
             evm.set_balance(account, U256::from(1000 * ETHER));

@@ -8,4 +8,5 @@ pub mod large;
 pub mod processes;
 pub mod real;
 pub mod tiny;
+pub mod vectors;
 pub mod verifier;

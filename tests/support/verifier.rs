@@ -9,7 +9,10 @@ use alloy::primitives::{Address, address};
 use alloy::sol_types::{SolCall, SolValue};
 use refute_contracts::artifact::{Contract, bytecode, revert_reason};
 use refute_contracts::bindings::{IStepVerifier, Opening, Statement};
-use refute_contracts::evm::{Evm, Status};
+use refute_contracts::evm::{Evm, Outcome, Status};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::vectors::Vector;
 
 const CALLER: Address = address!("00000000000000000000000000000000000e0001");
 
@@ -38,6 +41,8 @@ pub struct Answered {
 pub struct Verifier {
     evm: Evm,
     address: Address,
+    /// Every call and its outcome, where they are asked for. Clones share it.
+    recorded: Option<Arc<Mutex<Vec<Vector>>>>,
 }
 
 impl Verifier {
@@ -48,7 +53,33 @@ impl Verifier {
     pub fn deploy() -> Self {
         let mut evm = Evm::new();
         let deployed = evm.deploy(CALLER, &bytecode(Contract::StepVerifier), &[]);
-        Self { address: deployed.expect("the artifact deploys").address, evm }
+        Self { address: deployed.expect("the artifact deploys").address, evm, recorded: None }
+    }
+
+    /// As [`Verifier::deploy`], and it remembers what it is asked.
+    ///
+    /// # Panics
+    /// If it doesn't deploy.
+    pub fn recording() -> Self {
+        Self { recorded: Some(Arc::default()), ..Self::deploy() }
+    }
+
+    /// What it was asked since the last time, if it is recording.
+    pub fn take_recorded(&self) -> Vec<Vector> {
+        let recorded = self.recorded.as_ref();
+        recorded.map_or_else(Vec::new, |r| {
+            std::mem::take(&mut *r.lock().unwrap_or_else(PoisonError::into_inner))
+        })
+    }
+
+    fn ask(&self, data: Vec<u8>) -> Outcome {
+        let outcome = self.evm.static_call(CALLER, self.address, &data);
+        let outcome = outcome.expect("the EVM takes the call");
+        if let Some(recorded) = &self.recorded {
+            let vector = Vector::of_call(data, &outcome);
+            recorded.lock().unwrap_or_else(PoisonError::into_inner).push(vector);
+        }
+        outcome
     }
 
     /// Asks for a verdict on a statement.
@@ -58,8 +89,7 @@ impl Verifier {
     pub fn verify(&self, statement: &Statement, witness: Vec<u8>) -> Answered {
         let (statement, witness) = (statement.clone(), witness.into());
         let call = IStepVerifier::verifyCall { statement, witness };
-        let outcome = self.evm.static_call(CALLER, self.address, &call.abi_encode());
-        let outcome = outcome.expect("the EVM takes the call");
+        let outcome = self.ask(call.abi_encode());
         let answer = match outcome.status {
             Status::Success => {
                 let verdict = IStepVerifier::verifyCall::abi_decode_returns(&outcome.output);
@@ -76,7 +106,11 @@ impl Verifier {
     /// # Errors
     /// Reverts and halts.
     pub fn view<C: SolCall>(&self, call: &C) -> Result<C::Return, String> {
-        self.evm.view(self.address, call).map_err(|e| e.to_string())
+        let outcome = self.ask(call.abi_encode());
+        if !outcome.is_success() {
+            return Err(outcome.failure());
+        }
+        C::abi_decode_returns(&outcome.output).map_err(|e| e.to_string())
     }
 }
 

@@ -5,53 +5,10 @@ import {GameTree} from "../libraries/GameTree.sol";
 import {Merkle} from "../libraries/Merkle.sol";
 import {Tokens} from "../libraries/Tokens.sol";
 import {VmMore} from "./support/Fixture.sol";
+import {Libraries} from "./support/Libraries.sol";
 import {Test} from "./support/Test.sol";
 import {Toy} from "./support/Toy.sol";
 import {Trees} from "./support/Trees.sol";
-
-/// Calldata for the libraries.
-contract Libraries {
-    function fold(bytes32[] calldata nodes, uint256 level, uint256 levels)
-        external
-        pure
-        returns (bytes32)
-    {
-        return GameTree.fold(nodes, level, levels);
-    }
-
-    function climb(bytes32 hash, uint256 index, bytes32[] calldata path)
-        external
-        pure
-        returns (bytes32)
-    {
-        return GameTree.climb(hash, index, path);
-    }
-
-    function leaf(bytes calldata data) external pure returns (bytes32) {
-        return GameTree.leaf(data);
-    }
-
-    function tokenRoot(bytes calldata packed) external pure returns (bytes32) {
-        return Tokens.root(packed);
-    }
-
-    function count(bytes calldata packed) external pure returns (uint256) {
-        return Tokens.count(packed);
-    }
-
-    function checkIds(bytes calldata packed, uint256 vocabulary) external pure {
-        Tokens.checkIds(packed, vocabulary);
-    }
-
-    function checkOutput(
-        bytes calldata packed,
-        uint256 vocabulary,
-        uint32[] memory stopIds,
-        uint256 maximum
-    ) external pure returns (uint256) {
-        return Tokens.checkOutput(packed, vocabulary, stopIds, maximum);
-    }
-}
 
 /// The assembly against the plain version, and the token rules.
 contract LibrariesTest is Test {
@@ -241,7 +198,7 @@ contract LibrariesTest is Test {
         uint256 length,
         uint256 stops,
         uint256 maximum
-    ) public {
+    ) public view {
         length = bound(length, 1, 40);
         maximum = bound(maximum, 1, 40);
         uint32[] memory stopIds = _ids(bound(stops, 0, 32), 0);

@@ -10,7 +10,7 @@ use refute_tests::verifier::content::LEAF_BYTES;
 
 /// Whether both must accept a descriptor, or the contract may refuse more: it knows which ones no program has a use for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum From {
+pub(crate) enum From {
     Op(Op),
     Noise,
 }
@@ -61,7 +61,7 @@ fn agree<T: PartialEq + std::fmt::Debug, E: std::fmt::Display>(
 }
 
 /// One descriptor; whether both accept it.
-fn one(verifier: &Verifier, from: From, random: &mut Random) -> Result<bool, String> {
+pub(crate) fn one(verifier: &Verifier, from: From, random: &mut Random) -> Result<bool, String> {
     let (d, block) = draw(from, random);
     let (d0, d1) = d.words();
     let (d0, d1) = (d0.into(), d1.into());
@@ -116,10 +116,15 @@ fn one(verifier: &Verifier, from: From, random: &mut Random) -> Result<bool, Str
     Ok(true)
 }
 
+/// Descriptors of every op, and as many that are noise.
+pub(crate) fn kinds() -> Vec<From> {
+    OPS.map(From::Op).into_iter().chain([From::Noise; OPS.len()]).collect()
+}
+
 #[test]
 fn shapes_folds_and_elements_are_the_same_in_rust_and_on_chain() {
     let verifier = Verifier::deploy();
-    let kinds: Vec<From> = OPS.map(From::Op).into_iter().chain([From::Noise; 13]).collect();
+    let kinds = kinds();
     let accepted = (0..cases() * kinds.len() as u64 / 4).into_par_iter().map(|i| {
         let from = kinds[(i % kinds.len() as u64) as usize];
         let seed = only_seed().unwrap_or_else(|| Random::new(0x5a5a << 32 | i).bits());

@@ -1,0 +1,263 @@
+//! Calls of `contracts/solidity/test/support/Libraries.sol`, with what must come of them: trees by `refute-bisection`, token
+//! rules and arithmetic in plain Rust.
+
+use super::draw::pick;
+use alloy::primitives::{B256, Bytes, I256, U256};
+use alloy::sol;
+use alloy::sol_types::{SolCall, SolValue};
+use refute_bisection::merkle::{
+    depth, leaf_hash, node_hash, real_nodes, root_of_path, token_root, zero,
+};
+use refute_bisection::position::{Index, Level};
+use refute_tests::tiny::Random;
+use refute_tests::vectors::Vector;
+
+sol! {
+    interface Libraries {
+        function fold(bytes32[] calldata nodes, uint256 level, uint256 levels) external pure returns (bytes32);
+        function climb(bytes32 hash, uint256 index, bytes32[] calldata path) external pure returns (bytes32);
+        function leaf(bytes calldata data) external pure returns (bytes32);
+        function leafOf(bytes32 first, bytes32 second) external pure returns (bytes32);
+        function padding(uint256 level) external pure returns (bytes32);
+        function realNodes(uint256 leaves, uint256 level) external pure returns (uint256);
+        function depth(uint256 leaves) external pure returns (uint256);
+        function tokenRoot(bytes calldata packed) external pure returns (bytes32);
+        function count(bytes calldata packed) external pure returns (uint256);
+        function checkIds(bytes calldata packed, uint256 vocabulary) external pure;
+        function checkOutput(bytes calldata packed, uint256 vocabulary, uint32[] memory stopIds, uint256 maximum)
+            external pure returns (uint256);
+        function rshiftRound(int256 x, uint256 s) external pure returns (int256);
+        function clamp(int256 x, int256 limit) external pure returns (int256);
+        function floorDiv(int256 x, int256 y) external pure returns (int256);
+        function bitlen(uint256 x) external pure returns (uint256);
+        function isqrt(uint256 x) external pure returns (uint256);
+        function exp2(uint256 f) external pure returns (uint256);
+    }
+}
+
+/// A call that returns `output`, or none that reverts.
+fn vector<C: SolCall>(call: &C, output: Option<Vec<u8>>) -> Vector {
+    Vector {
+        name: C::SIGNATURE.to_owned(),
+        data: call.abi_encode().into(),
+        returns: output.is_some(),
+        output: output.unwrap_or_default().into(),
+        gas: 0,
+    }
+}
+
+fn hash(random: &mut Random) -> B256 {
+    B256::from_slice(&[(); 4].map(|()| random.bits().to_be_bytes()).concat())
+}
+
+fn hashes(random: &mut Random, count: u32) -> Vec<B256> {
+    (0..count).map(|_| hash(random)).collect()
+}
+
+/// A word of any magnitude, its low bits all ones or all zeros as often as not.
+fn word(random: &mut Random) -> U256 {
+    let shifted = U256::from_be_bytes(hash(random).0) >> random.below(257) as usize;
+    match random.below(4) {
+        0 => U256::ONE.checked_shl(random.below(256) as usize).unwrap_or_default(),
+        1 => U256::MAX >> random.below(257) as usize,
+        _ => shifted,
+    }
+}
+
+fn signed(random: &mut Random) -> I256 {
+    let magnitude = I256::from_raw(word(random));
+    if random.below(2) == 0 { magnitude } else { magnitude.wrapping_neg() }
+}
+
+/// The node `levels` above `nodes`, the definition word for word: padded to the end, then halved.
+fn fold(nodes: &[B256], level: u32, levels: u32) -> B256 {
+    let mut row: Vec<[u8; 32]> = nodes.iter().map(|n| n.0).collect();
+    row.resize(1 << levels, zero(Level(level)));
+    while row.len() > 1 {
+        row = row.as_chunks::<2>().0.iter().map(|[left, right]| node_hash(left, right)).collect();
+    }
+    row[0].into()
+}
+
+fn trees(random: &mut Random) -> Vec<Vector> {
+    let nodes = {
+        let count = 1 + random.below(70);
+        hashes(random, count)
+    };
+    let (level, spare) = (random.below(8), random.below(3));
+    let levels = depth(nodes.len() as u32).0 + spare;
+    let root = fold(&nodes, level, levels);
+    let call = Libraries::foldCall { nodes, level: U256::from(level), levels: U256::from(levels) };
+    let mut out = vec![vector(&call, Some(root.abi_encode()))];
+
+    let path = {
+        let count = random.below(18);
+        hashes(random, count)
+    };
+    let index = random.bits() as u32 >> random.below(32);
+    let raw: Vec<[u8; 32]> = path.iter().map(|n| n.0).collect();
+    let from = hash(random);
+    let root: B256 = root_of_path(from.0, Index(index), &raw).into();
+    let call = Libraries::climbCall { hash: from, index: U256::from(index), path };
+    out.push(vector(&call, Some(root.abi_encode())));
+
+    let data: Vec<u8> = (0..random.below(1100)).map(|_| random.bits() as u8).collect();
+    let leaf: B256 = leaf_hash(&data).into();
+    out.push(vector(&Libraries::leafCall { data: data.into() }, Some(leaf.abi_encode())));
+    let (first, second) = (hash(random), hash(random));
+    let leaf: B256 = leaf_hash(&[first.0, second.0].concat()).into();
+    out.push(vector(&Libraries::leafOfCall { first, second }, Some(leaf.abi_encode())));
+
+    let level = random.below(33);
+    let pad: B256 = zero(Level(level)).into();
+    out.push(vector(&Libraries::paddingCall { level: U256::from(level) }, Some(pad.abi_encode())));
+    let leaves = 1 + (random.bits() as u32 >> random.below(32)).min(u32::MAX - 1);
+    let real = U256::from(real_nodes(leaves, Level(level)));
+    let call = Libraries::realNodesCall { leaves: U256::from(leaves), level: U256::from(level) };
+    out.push(vector(&call, Some(real.abi_encode())));
+    for leaves in [leaves, leaves.checked_next_power_of_two().unwrap_or(1)] {
+        let levels = U256::from(depth(leaves).0);
+        let call = Libraries::depthCall { leaves: U256::from(leaves) };
+        out.push(vector(&call, Some(levels.abi_encode())));
+    }
+    out
+}
+
+/// The rules for an output, as `contracts/README.md` says them.
+fn is_output(tokens: &[u32], vocabulary: u32, stops: &[u32], maximum: u32) -> bool {
+    let Some((last, inside)) = tokens.split_last() else { return false };
+    let stopped = stops.contains(last);
+    tokens.iter().all(|t| *t < vocabulary)
+        && !inside.iter().any(|t| stops.contains(t))
+        && tokens.len() <= maximum as usize
+        && (stopped || tokens.len() == maximum as usize)
+}
+
+fn tokens(random: &mut Random) -> Vec<Vector> {
+    let vocabulary = pick(random, &[1, 300, 49_152, u32::MAX]);
+    let stops: Vec<u32> = (0..random.below(4)).map(|_| random.below(vocabulary)).collect();
+    let count = pick(random, &[1, 2, 7, 8, 9, 15, 16, 17, 40]);
+    let mut list: Vec<u32> = (0..count).map(|_| random.below(vocabulary)).collect();
+    let place = random.below(count) as usize;
+    match random.below(6) {
+        // Foreign by one, by a lot, and by a word whose bytes are in the wrong order.
+        0 => list[place] = vocabulary,
+        1 => list[place] = u32::MAX,
+        2 => list[place] = vocabulary.swap_bytes(),
+        _ => {}
+    }
+    if let Some(stop) = stops.first() {
+        match random.below(4) {
+            0 => list[place] = *stop,
+            // The same residue as a stop id, which the quick test lets through.
+            1 => list[place] = stop.wrapping_add(256) % vocabulary,
+            2 => list[count as usize - 1] = *stop,
+            _ => {}
+        }
+    }
+    let maximum = count + random.below(3) - 1;
+    let mut packed: Vec<u8> = list.iter().flat_map(|t| t.to_le_bytes()).collect();
+    let root: B256 = token_root(&list).expect("tokens").into();
+    let call = Libraries::tokenRootCall { packed: packed.clone().into() };
+    let mut out = vec![vector(&call, Some(root.abi_encode()))];
+    let known = list.iter().all(|t| *t < vocabulary).then(Vec::new);
+    let call = Libraries::checkIdsCall {
+        packed: packed.clone().into(),
+        vocabulary: U256::from(vocabulary),
+    };
+    out.push(vector(&call, known));
+    let good = is_output(&list, vocabulary, &stops, maximum);
+    let call = Libraries::checkOutputCall {
+        packed: packed.clone().into(),
+        vocabulary: U256::from(vocabulary),
+        stopIds: stops,
+        maximum: U256::from(maximum),
+    };
+    out.push(vector(&call, good.then(|| U256::from(count).abi_encode())));
+    packed.truncate(random.below(packed.len() as u32 + 1) as usize);
+    let whole = !packed.is_empty() && packed.len().is_multiple_of(4);
+    let count = whole.then(|| U256::from(packed.len() / 4).abi_encode());
+    out.push(vector(&Libraries::countCall { packed: packed.into() }, count));
+    out
+}
+
+/// A long list of tokens: several leaves, the last one of any length.
+fn long_tokens(random: &mut Random) -> Vector {
+    let edge = pick(random, &[255, 256, 257, 512, 513, 1024, 1500]);
+    let list: Vec<u32> = (0..edge + random.below(3)).map(|_| random.bits() as u32).collect();
+    let packed: Vec<u8> = list.iter().flat_map(|t| t.to_le_bytes()).collect();
+    let root: B256 = token_root(&list).expect("tokens").into();
+    vector(&Libraries::tokenRootCall { packed: packed.into() }, Some(root.abi_encode()))
+}
+
+fn arithmetic(random: &mut Random) -> Vec<Vector> {
+    let most = pick(random, &[70, 70, 600]);
+    let (x, s) = (signed(random), random.below(most));
+    // floor(x / 2^s) plus the bit below; beyond the word every bit is the sign's.
+    let below = x.asr((s as usize).saturating_sub(1).min(255)) & I256::ONE;
+    let floor = x.asr(s.min(255) as usize);
+    let rounded = if s == 0 { x } else { floor.wrapping_add(below) };
+    let call = Libraries::rshiftRoundCall { x, s: U256::from(s) };
+    let mut out = vec![vector(&call, Some(rounded.abi_encode()))];
+
+    let limit = I256::from_raw(word(random) >> 1);
+    for x in [x, limit, limit.wrapping_neg(), limit.wrapping_add(I256::ONE)] {
+        let low = limit.wrapping_neg();
+        let clamped = if x > limit {
+            limit
+        } else if x < low {
+            low
+        } else {
+            x
+        };
+        out.push(vector(&Libraries::clampCall { x, limit }, Some(clamped.abi_encode())));
+    }
+
+    let half: U256 = word(random) >> 1;
+    let y = I256::from_raw(half.max(U256::ONE));
+    for x in [x, y, y.wrapping_neg(), y.wrapping_neg().wrapping_add(I256::ONE)] {
+        let (q, r) = (x / y, x % y);
+        let floor = if r.is_negative() { q - I256::ONE } else { q };
+        out.push(vector(&Libraries::floorDivCall { x, y }, Some(floor.abi_encode())));
+    }
+
+    let x = word(random);
+    let bits = U256::from(x.bit_len());
+    out.push(vector(&Libraries::bitlenCall { x }, Some(bits.abi_encode())));
+    // What is asked for has at most 64 bits; the function holds up to 254.
+    let x: U256 = x >> (if random.below(2) == 0 { 192 } else { 2 });
+    let root = x.root(2);
+    for x in [x, root * root, (root * root).saturating_sub(U256::ONE)] {
+        let root = x.root(2);
+        out.push(vector(&Libraries::isqrtCall { x }, Some(root.abi_encode())));
+    }
+    let f = (random.bits() >> 32) as u32;
+    for f in [f, f & 0xffff_0000] {
+        let power = U256::from(refute_kernels::fx::exp2(f));
+        out.push(vector(&Libraries::exp2Call { f: U256::from(f) }, Some(power.abi_encode())));
+    }
+    out
+}
+
+/// `cases` calls of every function, and more of some.
+pub(crate) fn draw(cases: u64) -> Vec<Vector> {
+    let nothing = Libraries::countCall { packed: Bytes::new() };
+    let mut out = vec![vector(&nothing, None)];
+    for bits in 0..256u32 {
+        let power = U256::ONE << bits as usize;
+        for (x, len) in [(power, bits + 1), (power - U256::ONE, bits)] {
+            let call = Libraries::bitlenCall { x };
+            out.push(vector(&call, Some(U256::from(len).abi_encode())));
+        }
+    }
+    for i in 0..cases {
+        let mut random = Random::new(0x11b << 32 | i);
+        out.extend(trees(&mut random));
+        out.extend(tokens(&mut random));
+        out.extend(arithmetic(&mut random));
+        if i % 16 == 0 {
+            out.push(long_tokens(&mut random));
+        }
+    }
+    out
+}
