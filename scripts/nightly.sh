@@ -6,15 +6,28 @@
 #   scripts/nightly.sh disputes     random faults and lies on chain: ten thousand on a generated model, fifty on the real one
 #                                   (REFUTE_TINY_GAMES, REFUTE_STORIES, REFUTE_REAL_GAMES; REFUTE_SEED says which)
 #   scripts/nightly.sh invariants   honest parties among liars, and the money: long random lives of the contracts
+#   scripts/nightly.sh evm          all vectors of the verifier, and whole disputes, on py-evm: an EVM that isn't ours
 #   scripts/nightly.sh slither      static analysis; fails on what contracts/tools/findings.tsv doesn't answer
+#   scripts/nightly.sh halmos       what holds for every input: solidity/test/symbolic
+#   scripts/nightly.sh mutation     the verifier's libraries, broken in every place; fails on what survives and isn't in
+#                                   contracts/tools/survivors.tsv. Arguments go to contracts/tools/mutate.py
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 export FOUNDRY_DISABLE_NIGHTLY_WARNING=1
+built="${CARGO_TARGET_DIR:-target}"
+vectors="$PWD/target/vectors"
 
 step() {
   echo
   echo "== $* (${SECONDS} s)"
+}
+
+# Functions of tests that write files are ignored otherwise.
+vectors() {
+  step "vectors"
+  REFUTE_VECTORS="$vectors" REFUTE_VECTOR_CASES="${1:-24}" \
+    cargo test --release --locked --package refute-tests --test it -- writes_ --ignored --nocapture
 }
 
 parity() {
@@ -30,6 +43,14 @@ disputes() {
   export REFUTE_REAL_GAMES="${REFUTE_REAL_GAMES:-50}" REFUTE_SEED="${REFUTE_SEED:-$(date +%s)}"
   step "disputes, seed $REFUTE_SEED"
   cargo test --release --locked --package refute-tests --test it -- adversary:: --nocapture
+}
+
+evm() {
+  vectors
+  local bin
+  bin="$(scripts/python.sh py-evm)"
+  step "py-evm"
+  "$bin/python" contracts/tools/crosscheck.py "$vectors"
 }
 
 slither() {
@@ -49,6 +70,23 @@ invariants() {
   FOUNDRY_PROFILE=nightly scripts/contracts.sh --test --match-contract 'HonestParties|Solvency|SockPuppets'
 }
 
+halmos() {
+  local bin node
+  bin="$(scripts/python.sh halmos)"
+  node="$(scripts/contracts.sh --install)"
+  step "halmos"
+  (cd contracts && PATH="$node:$bin:$PATH" FOUNDRY_PROFILE=symbolic "$bin/halmos" --root . \
+    --forge-build-out out/symbolic --loop 40 --solver-timeout-assertion 600000)
+}
+
+mutation() {
+  scripts/contracts.sh --install >/dev/null
+  vectors
+  step "mutation"
+  cargo build --release --locked --package refute-tests --bin refute-judge
+  python3 contracts/tools/mutate.py --judge "$built/release/refute-judge" --vectors "$vectors" "$@"
+}
+
 part="${1:-all}"
 case "$part" in
   # One after the other, not with &&: there, bash would go on after a failed line of a function.
@@ -56,11 +94,15 @@ case "$part" in
     parity
     disputes
     invariants
+    evm
     slither
+    halmos
+    mutation
     ;;
-  parity | disputes | invariants | slither) "$part" ;;
+  parity | disputes | invariants | evm | slither | halmos) "$part" ;;
+  mutation) mutation "${@:2}" ;;
   *)
-    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,13p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
