@@ -46,7 +46,7 @@ disputes() {
 }
 
 evm() {
-  vectors
+  vectors 100
   local bin
   bin="$(scripts/python.sh py-evm)"
   step "py-evm"

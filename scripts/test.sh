@@ -56,7 +56,7 @@ second_evm() {
   local python
   python="$(scripts/python.sh py-evm)/python"
   REFUTE_VECTORS="$PWD/target/vectors" tests it writes_
-  "$python" contracts/tools/crosscheck.py target/vectors --calls 300
+  "$python" contracts/tools/crosscheck.py target/vectors --calls 1500
 }
 
 # Ignored tests of one program, all or those that are named. With --workspace, so that what is built for the other tests fits.

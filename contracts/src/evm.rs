@@ -130,6 +130,13 @@ pub enum Entry {
         /// Its balance from then on.
         wei: U256,
     },
+    /// An account was given code, whatever was there.
+    Code {
+        /// The account.
+        account: Address,
+        /// Its code from then on.
+        code: Bytes,
+    },
     /// A transaction that could be tried.
     Transaction {
         /// What `block.timestamp` said.
@@ -223,6 +230,9 @@ impl Evm {
 
     /// Puts code at an address, whatever was there.
     pub fn set_code(&mut self, address: Address, code: Bytes) {
+        if let Some(record) = &mut self.record {
+            record.push(Entry::Code { account: address, code: code.clone() });
+        }
         let _ = self.state.set_code(address, code);
     }
 

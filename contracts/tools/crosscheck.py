@@ -103,6 +103,10 @@ def check_disputes(lines):
             chain.state.set_balance(bytes_of(act["account"]), int(act["wei"], 16))
             chain.state.lock_changes()
             continue
+        if act["kind"] == "code":
+            chain.state.set_code(bytes_of(act["account"]), bytes_of(act["code"]))
+            chain.state.lock_changes()
+            continue
         to = bytes_of(act["to"]) if act["to"] else b""
         computation, gas = chain.transact(
             act["timestamp"], bytes_of(act["from"]), to, int(act["value"], 16), bytes_of(act["data"])

@@ -58,6 +58,10 @@ pub enum Act {
         account: Address,
         wei: U256,
     },
+    Code {
+        account: Address,
+        code: Bytes,
+    },
     Transaction {
         timestamp: u64,
         from: Address,
@@ -75,6 +79,7 @@ impl From<&Entry> for Act {
     fn from(entry: &Entry) -> Self {
         match entry {
             Entry::Balance { account, wei } => Self::Balance { account: *account, wei: *wei },
+            Entry::Code { account, code } => Self::Code { account: *account, code: code.clone() },
             Entry::Transaction { timestamp, from, to, value, data, outcome } => Self::Transaction {
                 timestamp: *timestamp,
                 from: *from,
