@@ -150,18 +150,16 @@ fn bare(
     Ok(())
 }
 
-/// Runs with commitments. As without, what comes before the first position is not counted; the hashing that is left after the
-/// last one is, to what was computed last.
+/// Runs with commitments. As without, what comes before the first position is not counted; the prompt's hashing is counted to
+/// the prompt, what is left after the last position to the answer.
 fn committed(
     model: &Arc<Model>,
     prompt: &[u32],
     answer: u32,
     times: &mut Times,
 ) -> Result<Run, RunError> {
-    let timing = Run::generate_exactly(model, prompt, 1)?.timing;
-    let prefill = timing.prefill + timing.decode + timing.tail;
-    times.prefill_committed.push(prefill.as_secs_f64());
     let run = Run::generate_exactly(model, prompt, answer)?;
+    times.prefill_committed.push(run.timing.prefill.as_secs_f64());
     times.decode_committed.push((run.timing.decode + run.timing.tail).as_secs_f64());
     times.hash.push(run.timing.commit.as_secs_f64());
     Ok(run)

@@ -131,6 +131,16 @@ impl<'a, T: AsRef<[u32]> + ?Sized> From<&'a T> for Ask<'a> {
     }
 }
 
+/// How generation ends.
+struct Until<'a> {
+    /// Tokens, at most.
+    max_output: u32,
+    /// Tokens that end it.
+    stops: &'a [u32],
+    /// Whether the prompt's hashing ends before the answer begins.
+    settle: bool,
+}
+
 /// A model's answer to a request, or a re-run of one, with its commitments.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -186,7 +196,8 @@ impl Run {
             None => None,
         };
         let stops = &model.registration.params.stopIds;
-        let run = Self::generate_until(model, ask, (max_output, stops), fault, on_block)?;
+        let until = Until { max_output, stops, settle: false };
+        let run = Self::generate_until(model, ask, until, fault, on_block)?;
         if let Some(fault) = &run.fault
             && fault.block >= run.blocks()
         {
@@ -195,7 +206,8 @@ impl Run {
         Ok(run)
     }
 
-    /// Generates so many tokens and stops at none: for measurements, not an answer that the contract takes.
+    /// Generates so many tokens and stops at none: for measurements, not an answer that the contract takes. The prompt's hashing
+    /// ends before the answer begins, so that the times of both are their own.
     ///
     /// # Errors
     /// Requests that the model can't take.
@@ -206,13 +218,14 @@ impl Run {
     ) -> Result<Self, RunError> {
         let ask = ask.into();
         check(model, ask, output)?;
-        Self::generate_until(model, ask, (output, &[]), None, &mut |_, _| true)
+        let until = Until { max_output: output, stops: &[], settle: true };
+        Self::generate_until(model, ask, until, None, &mut |_, _| true)
     }
 
     fn generate_until(
         model: &Arc<Model>,
         ask: Ask<'_>,
-        (max_output, stops): (u32, &[u32]),
+        Until { max_output, stops, settle }: Until<'_>,
         fault: Option<Fault>,
         on_block: OnBlock<'_>,
     ) -> Result<Self, RunError> {
@@ -220,6 +233,9 @@ impl Run {
         let room = prompt.len() + max_output as usize;
         let mut builder = Builder::new(model, sampling, fault.as_ref(), room)?;
         let mut output = build::known(&mut builder, prompt, 1, (&[], false), on_block)?;
+        if settle {
+            builder.settle();
+        }
         while let Some(last) = output.last().copied()
             && !stops.contains(&last)
             && (output.len() as u32) < max_output

@@ -156,6 +156,13 @@ impl<'a> Builder<'a> {
         Ok(Machine { backend, sequence })
     }
 
+    /// Waits until the prompt is hashed, and counts that to the prompt.
+    pub(super) fn settle(&mut self) {
+        let start = Instant::now();
+        self.committer.wait();
+        self.timing.prefill += start.elapsed();
+    }
+
     /// Block roots, rows and times.
     pub(super) fn finish(mut self) -> Result<(Vec<Hash>, Cache, Timing), RunError> {
         let start = Instant::now();

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use refute_bisection::merkle::{self, Hash, MerkleError};
 use refute_kernels::backend::Rows;
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,8 @@ enum Work {
     Rows(Vec<Rows>),
     /// A block root that is known already.
     Root(Hash),
+    /// Somebody waits until everything before it is hashed: hangs up.
+    Reached(Sender<()>),
 }
 
 /// Turns rows into block roots, in the background.
@@ -66,6 +68,15 @@ impl Committer {
         self.send(Work::Root(root));
     }
 
+    /// Waits until all positions so far are hashed.
+    pub(super) fn wait(&mut self) {
+        self.flush();
+        let (reached, waits) = channel();
+        self.send(Work::Reached(reached));
+        // It never sends, so this ends when the thread has come to it, or has stopped.
+        let _ = waits.recv();
+    }
+
     fn flush(&mut self) {
         if !self.pending.is_empty() {
             let rows = std::mem::take(&mut self.pending);
@@ -101,6 +112,7 @@ fn commit(
         let start = Instant::now();
         match work {
             Work::Root(root) => roots.push(root),
+            Work::Reached(reached) => drop(reached),
             Work::Rows(rows) => roots.extend(block_roots(&rows, kv, len)?),
         }
         spent += start.elapsed();
@@ -193,6 +205,10 @@ mod tests {
                 }
                 let end = n.min(at + step);
                 committer.rows(rows(at..end));
+                if at < n / 4 {
+                    committer.wait();
+                    assert!(committer.pending.is_empty(), "everything is handed over");
+                }
                 at = end;
             }
             let (roots, _) = committer.finish().unwrap();
