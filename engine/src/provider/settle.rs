@@ -4,11 +4,14 @@ use super::{Provider, ProviderError, packed};
 use crate::agent::AgentError;
 use crate::chain::Call;
 use crate::store::Request;
-use alloy::primitives::{B256, U256};
+use alloy::primitives::{B256, U256, keccak256};
 use alloy::sol_types::SolCall;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 
+/// Claims that one transaction finalizes at most: two million gas.
+const FINALIZED_MAX: usize = 64;
 /// Tries of a delivery that fails before this provider leaves it to others.
 const DELIVERIES_MAX: u32 = 5;
 /// Blocks between the first try and the second; twice as many after every further one.
@@ -22,12 +25,40 @@ struct Tries {
 }
 
 impl Provider {
-    /// Finalizes its claims whose window has ended.
+    /// Finalizes its claims whose window has ended, all that are due in one transaction. Which claims go together is written
+    /// down before it is sent; what a transaction left pending, because a dispute came first, is part of a later one.
     pub(super) async fn finalize(&self, now_s: u64) -> Result<(), ProviderError> {
-        for claim in self.agent.store.finalizable_claims(now_s)? {
-            if claim.provider == self.agent.address() {
-                let name = format!("finalize:{}", claim.claim_id);
-                let call = Settlement::finalizeCall { claimId: claim.claim_id };
+        let (store, me) = (&self.agent.store, self.agent.address());
+        let own = store.finalizable_claims(now_s)?.into_iter().filter(|c| c.provider == me);
+        let due: BTreeSet<B256> = own.map(|c| c.claim_id).collect();
+        let block = store.cursor()?.map_or(0, |cursor| cursor.number);
+        let known: BTreeMap<B256, B256> = store.jobs("finalize")?.into_iter().collect();
+        let fresh: Vec<B256> = due.iter().filter(|id| !known.contains_key(*id)).copied().collect();
+        for ids in fresh.chunks(FINALIZED_MAX) {
+            let batch = keccak256([&block.to_be_bytes(), ids.concat().as_slice()].concat());
+            for id in ids {
+                store.put_job("finalize", *id, &batch)?;
+            }
+        }
+        let mut batches: BTreeMap<B256, Vec<B256>> = BTreeMap::new();
+        for (id, batch) in store.jobs("finalize")? {
+            batches.entry(batch).or_default().push(id);
+        }
+        for (batch, ids) in batches {
+            let name = format!("finalize:{batch}");
+            let mined = store.transaction(&name)?.and_then(|tx| tx.mined);
+            // Its events are read too: what it could decide is decided.
+            let is_over = mined.is_some_and(|mined| mined.block <= block)
+                || ids.iter().all(|id| !due.contains(id));
+            if is_over {
+                for id in ids {
+                    store.delete_job("finalize", id)?;
+                }
+            } else if let [id] = ids[..] {
+                let call = Settlement::finalizeCall { claimId: id };
+                self.agent.settle(&name, &call, U256::ZERO).await?;
+            } else {
+                let call = Settlement::finalizeManyCall { claimIds: ids };
                 self.agent.settle(&name, &call, U256::ZERO).await?;
             }
         }

@@ -75,6 +75,30 @@ fn a_quiet_chain_finalizes_too() {
     Ledger::read(&world).audit();
 }
 
+/// What is due together goes in one transaction, the money of all of it in another.
+#[test]
+fn many_answers_become_final_at_once() {
+    let world = World::new(&devnet());
+    let provider = Actor::honest(&world);
+    let requests: Vec<B256> = (0..3).map(|_| world.ask()).collect();
+    for request in &requests {
+        world.claimed(*request);
+    }
+    // It is away when their windows end, whenever the machine was busy.
+    drop(provider);
+    world.travel(WINDOW_S);
+    let _provider = Actor::honest(&world);
+    for request in &requests {
+        world.is_final(*request);
+    }
+    until("the provider is paid", || world.held().is_zero());
+    let ledger = Ledger::read(&world);
+    ledger.audit();
+    assert_eq!(ledger.calls::<Settlement::finalizeManyCall>(Role::Honest), 1);
+    assert_eq!(ledger.calls::<Settlement::finalizeCall>(Role::Honest), 0);
+    assert_eq!(ledger.calls::<Settlement::withdrawCall>(Role::Honest), 1);
+}
+
 /// Its wrong answer is in its database, and must not be given again.
 #[test]
 fn a_cheat_that_repents_serves_the_reopened_request_honestly() {
