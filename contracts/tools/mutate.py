@@ -237,7 +237,7 @@ def quick_vectors_of(vectors, to):
 def main():
     options = arguments()
     mutants = chosen(options)
-    quick_vectors = options.out.parent / "quick-vectors.jsonl"
+    quick_vectors = options.out.with_suffix(".vectors.jsonl")
     quick_vectors_of(options.vectors, quick_vectors)
     known = explained()
     local = threading.local()
