@@ -76,7 +76,7 @@ halmos() {
   node="$(scripts/contracts.sh --install)"
   step "halmos"
   (cd contracts && PATH="$node:$bin:$PATH" FOUNDRY_PROFILE=symbolic "$bin/halmos" --root . \
-    --forge-build-out out/symbolic --loop 40 --solver-timeout-assertion 600000)
+    --forge-build-out out/symbolic --loop 300 --solver-timeout-assertion 120s)
 }
 
 mutation() {

@@ -151,12 +151,17 @@ impl Draft<'_> {
     }
 
     fn base(&mut self) -> u32 {
-        self.world.statement.weightLeaves + magnitude(self.random, 20)
+        self.world.statement.weightLeaves + self.gap()
+    }
+
+    /// Leaves that nobody reads; often none, so that there are trees of a single leaf, too.
+    fn gap(&mut self) -> u32 {
+        if self.random.below(3) == 0 { 0 } else { magnitude(self.random, 20) }
     }
 
     fn place(&mut self, matrix: Matrix) -> u32 {
         let base = matrix.base;
-        self.world.statement.weightLeaves = matrix.end() + magnitude(self.random, 20);
+        self.world.statement.weightLeaves = matrix.end() + self.gap();
         self.world.weights.push(matrix);
         base
     }

@@ -181,6 +181,27 @@ fn tokens(random: &mut Random) -> Vec<Vector> {
     out
 }
 
+/// Outputs of every length around the eight tokens of a word that no stop id ends. Token 0 is one, and what is read behind the
+/// end of a list must not pass for it.
+fn unstopped(random: &mut Random) -> Vec<Vector> {
+    let mut out = Vec::new();
+    for count in 1..=34 {
+        let packed: Vec<u8> =
+            (0..count).flat_map(|_| (1 + random.below(299)).to_le_bytes()).collect();
+        for maximum in [count, count + 1] {
+            let call = Libraries::checkOutputCall {
+                packed: packed.clone().into(),
+                vocabulary: U256::from(300),
+                stopIds: vec![0],
+                maximum: U256::from(maximum),
+            };
+            let good = maximum == count;
+            out.push(vector(&call, good.then(|| U256::from(count).abi_encode())));
+        }
+    }
+    out
+}
+
 /// A long list of tokens: several leaves, the last one of any length.
 fn long_tokens(random: &mut Random) -> Vector {
     let edge = pick(random, &[255, 256, 257, 512, 513, 1024, 1500]);
@@ -250,6 +271,7 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
             out.push(vector(&call, Some(U256::from(len).abi_encode())));
         }
     }
+    out.extend(unstopped(&mut Random::new(0x57)));
     for i in 0..cases {
         let mut random = Random::new(0x11b << 32 | i);
         out.extend(trees(&mut random));

@@ -35,6 +35,9 @@ pub(crate) fn all(
     for (what, changed) in of_bytes(&witness(&openings), random) {
         refused(what, &statement, changed)?;
     }
+    for (what, changed) in of_padding(&openings) {
+        refused(what, &statement, changed)?;
+    }
     for (what, changed) in of_statement(case, check, &statement) {
         refused(what.into(), &changed, witness(&openings))?;
     }
@@ -108,6 +111,30 @@ fn of_bytes(witness: &[u8], random: &mut Random) -> Vec<(String, Vec<u8>)> {
         changed[32 * i + random.below(32) as usize] ^= 1 << random.below(8);
         out.push((format!("a bit flipped in word {i}"), changed));
     }
+    out
+}
+
+/// The first and the last bit behind each opening's data, where the padding to whole words has any: there, only zeros may stand.
+fn of_padding(openings: &[Opening]) -> Vec<(String, Vec<u8>)> {
+    let mut out = Vec::new();
+    let witness = witness(openings);
+    // Behind the list's offset and length, and a word for each opening's place.
+    let mut at = 64 + 32 * openings.len();
+    for (i, opening) in openings.iter().enumerate() {
+        // Two offsets and the data's length; the data, padded; the path's length, and the path.
+        let data = at + 96;
+        let padding = data + opening.data.len()..data + opening.data.len().next_multiple_of(32);
+        at = padding.end + 32 + 32 * opening.proof.len();
+        if padding.is_empty() {
+            continue;
+        }
+        for (which, byte, bit) in [("first", padding.start, 0x80), ("last", padding.end - 1, 1)] {
+            let mut changed = witness.clone();
+            changed[byte] ^= bit;
+            out.push((format!("the {which} bit of the padding of opening {i}"), changed));
+        }
+    }
+    assert_eq!(at, witness.len(), "the layout of a witness");
     out
 }
 

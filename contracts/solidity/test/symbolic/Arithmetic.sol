@@ -15,11 +15,16 @@ interface Assume {
 contract ArithmeticChecks {
     Assume private constant vm = Assume(address(uint160(uint256(keccak256("hevm cheat code")))));
 
-    /// Half up is the floor of the value plus one half; no accumulator has more than 128 bits.
-    function check_rshiftRound(int128 x, uint8 s) external pure {
-        vm.assume(s > 0 && s <= 128);
-        int256 half = int256(1) << (s - 1);
-        assert(FixedPoint.rshiftRound(x, s) == (int256(x) + half) >> s);
+    /// Half up is the floor of the value plus one half. Every shift by itself: a shift by a symbol
+    /// costs the solver more than all of them together.
+    function check_rshiftRound(int256 x) external pure {
+        // So that the sum with one half has its place in the word, too.
+        vm.assume(x >= -(2 ** 254) && x < 2 ** 254);
+        unchecked {
+            for (uint256 s = 1; s < 255; ++s) {
+                assert(FixedPoint.rshiftRound(x, s) == (x + int256(1 << (s - 1))) >> s);
+            }
+        }
     }
 
     function check_rshiftRound_none(int256 x) external pure {
@@ -52,20 +57,26 @@ contract ArithmeticChecks {
         assert(x == 0 ? n == 0 : (x >> (n - 1)) == 1);
     }
 
-    /// Narrow: a division of words of 256 bits is more than solvers do.
-    function check_floorDiv(int16 x, uint8 y) external pure {
-        vm.assume(y != 0);
-        int256 q = FixedPoint.floorDiv(x, int256(uint256(y)));
-        int256 rest = int256(x) - q * int256(uint256(y));
-        assert(rest >= 0 && rest < int256(uint256(y)));
+    /// Where the iteration for the integer root starts lies above the root.
+    function check_isqrt_start(uint256 x) external pure {
+        uint256 k = (FixedPoint.bitlen(x) + 1) >> 1;
+        assert(k <= 128 && x >> (2 * k) == 0);
     }
 
-    function check_isqrt(uint8 x) external pure {
-        uint256 root = FixedPoint.isqrt(x);
-        assert(root * root <= x && (root + 1) * (root + 1) > x);
+    /// Newton's step never goes below the root, and down from anywhere above it; so the first step
+    /// that doesn't go down began at the root. The step is written out, as the loop has no bound
+    /// that the solver sees; and narrow, as it divides bit by bit.
+    function check_isqrt_step(uint16 x, uint8 start) external pure {
+        uint256 root = start;
+        vm.assume(root != 0);
+        unchecked {
+            uint256 next = (root + x / root) >> 1;
+            assert((next + 1) * (next + 1) > x);
+            assert(root * root <= x || next < root);
+        }
     }
 
-    /// From 1 to below 2, and no intermediate value leaves 31 bits.
+    /// From 1 to below 2 in Q30.
     function check_exp2(uint32 f) external pure {
         uint256 a = FixedPoint.exp2(f);
         assert(a >= 1 << 30 && a < 1 << 31);

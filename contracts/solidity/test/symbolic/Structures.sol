@@ -37,12 +37,15 @@ contract StructureChecks {
         assert(lib.leafOf(first, second) == keccak256(abi.encodePacked(bytes1(0), first, second)));
     }
 
-    function check_climb(bytes32 hash, uint8 index, bytes32 a, bytes32 b) external view {
-        vm.assume(index < 4);
+    /// Every place in a tree of four leaves.
+    function check_climb(bytes32 hash, bytes32 a, bytes32 b) external view {
         bytes32[] memory path = new bytes32[](2);
         (path[0], path[1]) = (a, b);
-        bytes32 lower = index % 2 == 0 ? node(hash, a) : node(a, hash);
-        assert(lib.climb(hash, index, path) == (index < 2 ? node(lower, b) : node(b, lower)));
+        for (uint256 index = 0; index < 4; ++index) {
+            bytes32 lower = index % 2 == 0 ? node(hash, a) : node(a, hash);
+            bytes32 root = index < 2 ? node(lower, b) : node(b, lower);
+            assert(lib.climb(hash, index, path) == root);
+        }
     }
 
     /// Three nodes at level 1 and two levels above them: one is padding.
@@ -52,17 +55,31 @@ contract StructureChecks {
         bytes32 zero = keccak256("refute.padding");
         bytes32 pad = node(zero, zero);
         assert(lib.fold(nodes, 1, 2) == node(node(a, b), node(c, pad)));
-        assert(lib.fold(nodes, 1, 3) == node(lib.fold(nodes, 1, 2), node(node(pad, pad), node(pad, pad))));
-    }
-
-    function _packed(uint32 token) private pure returns (bytes memory) {
-        return abi.encodePacked(
-            uint8(token), uint8(token >> 8), uint8(token >> 16), uint8(token >> 24)
+        assert(
+            lib.fold(nodes, 1, 3)
+                == node(lib.fold(nodes, 1, 2), node(node(pad, pad), node(pad, pad)))
         );
     }
 
+    function _packed(uint32 token) private pure returns (bytes memory) {
+        return
+            abi.encodePacked(
+                uint8(token), uint8(token >> 8), uint8(token >> 16), uint8(token >> 24)
+            );
+    }
+
     /// Exactly the ids below the vocabulary's size pass, wherever they stand in a word.
-    function check_checkIds(uint32 first, uint32 second, uint32 vocabulary) external view {
+    function check_checkIds(uint32 token, uint32 vocabulary) external view {
+        vm.assume(vocabulary > 0);
+        for (uint256 place = 0; place < 9; ++place) {
+            bytes memory packed =
+                bytes.concat(new bytes(4 * place), _packed(token), new bytes(32 - 4 * place));
+            (bool ok,) = address(lib).staticcall(abi.encodeCall(lib.checkIds, (packed, vocabulary)));
+            assert(ok == (token < vocabulary));
+        }
+    }
+
+    function check_checkIds_two(uint32 first, uint32 second, uint32 vocabulary) external view {
         bytes memory packed = bytes.concat(_packed(first), _packed(second));
         (bool ok,) = address(lib).staticcall(abi.encodeCall(lib.checkIds, (packed, vocabulary)));
         assert(ok == (first < vocabulary && second < vocabulary));
