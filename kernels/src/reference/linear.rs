@@ -117,7 +117,9 @@ fn nibbles(bytes: &[u8; 16], offset: i16, w: &mut [i16; 32]) {
 }
 
 fn q8_0([d0, d1, bytes @ ..]: &[u8; 34], w: &mut [i16; 32]) -> (i64, i64) {
-    *w = bytes.map(|w| i16::from(w as i8));
+    for (w, &byte) in w.iter_mut().zip(bytes) {
+        *w = i16::from(byte as i8);
+    }
     (scale_f16(u16::from_le_bytes([*d0, *d1])), 0)
 }
 
