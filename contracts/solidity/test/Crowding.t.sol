@@ -190,6 +190,22 @@ contract CrowdingTest is Player {
         _anyGas(address(game), abi.encodeCall(game.step, (Wire.pack(s), _witness(s))), s.dispute);
     }
 
+    /// A verifier that burns all that it is given, 63/64 of a lot: what is left would be enough to
+    /// decide with, and nothing is decided.
+    function test_step_starvedVerifier_decidesNothing() public {
+        _liar();
+        State memory s = _playTo(_initial(_challenge(claimId)), Phases.STEP);
+        bytes memory input = abi.encodeCall(game.step, (Wire.pack(s), _witness(s)));
+        bytes memory code = address(verifier).code;
+        cheats.etch(address(verifier), hex"fe");
+        (bool ok,) = address(game).call{gas: 30_000_000}(input);
+        assertTrue(!ok, "a verdict");
+        assertTrue(!game.disputeOf(s.dispute).resolved, "decided");
+        assertClaim(claimId, ClaimStatus.Pending);
+        cheats.etch(address(verifier), code);
+        assertTrue(_playOut(s), "decided by the verifier");
+    }
+
     function test_timeout_anyGas_neverDecidesWrongly() public {
         _liar();
         bytes32 dispute = _challenge(claimId);

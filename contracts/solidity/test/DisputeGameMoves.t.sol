@@ -3,6 +3,7 @@ pragma solidity 0.8.37;
 
 import {DisputeGame} from "../DisputeGame.sol";
 import {IDisputeGame, State, Subject} from "../interfaces/IDisputeGame.sol";
+import {RequestParams} from "../interfaces/IInferenceSettlement.sol";
 import {IStepVerifier, Statement} from "../interfaces/IStepVerifier.sol";
 import {GameTree} from "../libraries/GameTree.sol";
 import {Phases} from "../libraries/Phases.sol";
@@ -695,8 +696,18 @@ contract DisputeGameMovesTest is Player {
         assertTrue(game.disputeOf(s.dispute).challengerWon, "decided");
     }
 
+    /// A dispute over a request for sampled tokens, at its step.
+    function _drawn(uint64 requestSeed, uint32 temperature) private returns (State memory) {
+        lie = _lie();
+        RequestParams memory p = _params(1);
+        (p.seed, p.temperature) = (requestSeed, temperature);
+        bytes32 requestId = _request(p);
+        _accept(requestId);
+        return _playTo(_initial(_challenge(_claim(requestId, lie))), Phases.STEP);
+    }
+
     function test_step_statement_isTheDispute() public {
-        State memory s = _at(Phases.STEP);
+        State memory s = _drawn(0x123456789abcdef0, 0x8765);
         Statement memory x;
         x.programRoot = Toy.model().programRoot;
         x.programSteps = Toy.OUTPUT_STEPS;
@@ -720,6 +731,8 @@ contract DisputeGameMovesTest is Player {
         x.accIn = Toy.accumulator(lie, 3, 4, 1249, 20);
         x.accOut = Toy.accumulator(lie, 3, 4, 1249, 21);
         x.claimed = Toy.value(lie, 3, 4, 1249);
+        x.seed = 0x123456789abcdef0;
+        x.temperature = 0x8765;
         bytes memory call = abi.encodeCall(IStepVerifier.verify, (x, Toy.WITNESS));
         cheats.expectCall(address(verifier), call);
         game.step(Wire.pack(s), Toy.WITNESS);

@@ -278,6 +278,34 @@ contract SettlementDisputesTest is Player {
         }
     }
 
+    /// Who stands is what was so in the second of the rejection, however late somebody asks: the
+    /// first challenger's clock would have run out since.
+    function test_parallel_settledLate_theSame() public {
+        _liar();
+        bytes32 first = this.answeredLate();
+        vm.warp(START + 365 days);
+        settlement.settleReward(claimId, 10);
+        assertCredit(_payee(1), REWARD, "the earliest");
+        settlement.refund(first);
+        settlement.refund(settlement.disputeAt(claimId, 1));
+        assertCredit(_payee(1), REWARD + CHALLENGER_BOND, "and its bond");
+        assertCredit(_payee(2), CHALLENGER_BOND, "the one that convicted");
+        assertCredit(providerPayee, 0, "the liar has nothing");
+    }
+
+    /// Two disputes, of which the second convicts while the first one's challenger has a few
+    /// seconds left. A call of its own, for the stack of its caller.
+    function answeredLate() external returns (bytes32 first) {
+        State memory s = _open(1);
+        first = s.dispute;
+        bytes32 second = _open(2).dispute;
+        vm.warp(START + 5);
+        _defend(s);
+        vm.warp(game.disputeOf(second).deadline + 1);
+        game.timeout(second);
+        assertTrue(game.disputeOf(first).deadline >= vm.getBlockTimestamp(), "in time");
+    }
+
     /// Six disputes; in the first four the challenger's clock runs.
     function _six() private returns (bytes32[6] memory disputes) {
         for (uint160 i = 0; i < 6; ++i) {

@@ -161,8 +161,8 @@ contract SockPuppetsTest is Player {
             _playTo(_puppet(), Phases.STEP);
         }
         _convict(watcher);
-        _coalitionOut();
         uint256 reserve = MOVES_REIMBURSED * REIMBURSEMENT;
+        assertEq(_coalitionOut(), 3 * CHALLENGER_BOND + reserve, "the cap, and no wei more");
         assertEq(
             settlement.balanceOf(honestPayee) - CHALLENGER_BOND,
             PROVIDER_BOND - PROVIDER_BURN - reserve,

@@ -34,6 +34,7 @@ abstract contract Player is Fixture {
     /// Leaves of a step's tree: the tensor's, or the carried roots.
     function _tensorLeaves(Lie memory of_, uint32 blockIndex, uint32 step)
         internal
+        virtual
         returns (bytes32[] memory)
     {
         if (step != Toy.COLLECT) return Trees.chunks(Toy.tensor(of_, blockIndex, step));
