@@ -223,9 +223,12 @@ contract DisputeGameMovesTest is Player {
     }
 
     function test_open_notTheSettlement_reverts() public {
-        Subject memory subject;
+        // Nothing else is wrong with it.
+        State memory s = _disputed(_lie());
+        Subject memory subject = game.subjectOf(s.dispute);
+        bytes32 claimId = game.disputeOf(s.dispute).claimId;
         vm.expectRevert(DisputeGame.OnlySettlement.selector);
-        game.open(bytes32(uint256(1)), 0, challenger, provider, subject);
+        game.open(bytes32(uint256(1)), claimId, challenger, provider, subject);
     }
 
     // ---------------------------------------------------------------- reveal

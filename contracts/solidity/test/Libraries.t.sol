@@ -78,6 +78,19 @@ contract LibrariesTest is Test {
         assertEq(lib.leaf(data), Trees.leaf(data));
     }
 
+    /// What is hashed for a node is as long as a program's leaf, and two roots of an answer: without
+    /// the tags the one could be shown as the other.
+    function testFuzz_node_isNoLeaf(bytes32 left, bytes32 right) public view {
+        bytes32[] memory path = new bytes32[](1);
+        path[0] = right;
+        bytes32 climbed = lib.climb(left, 0, path);
+        assertTrue(climbed != lib.leafOf(left, right), "a path's node is a leaf");
+        path = new bytes32[](2);
+        (path[0], path[1]) = (left, right);
+        assertTrue(lib.fold(path, 0, 1) != lib.leaf(bytes.concat(left, right)), "a fold's is one");
+        assertEq(climbed, lib.fold(path, 0, 1), "the same node");
+    }
+
     function testFuzz_tokenRoot_sameAsPlain(uint256 seed, uint256 length) public view {
         bytes memory packed = _tokens(seed, bound(length, 1, 1500), type(uint32).max);
         assertEq(lib.tokenRoot(packed), Trees.root(Trees.chunks(packed)));

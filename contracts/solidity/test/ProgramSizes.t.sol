@@ -37,6 +37,9 @@ contract ProgramSizesTest is ProgramsTest {
         s = stepOf(GATED);
         s.n = 0;
         refuseWith(s, GATED, Fault.Input);
+        // Of a type that it can't read, whose length in numbers is none: none is not what it wants.
+        (s.in0, s.in1) = (uint16(ROW), uint16(ROW));
+        refuseWith(s, GATED, Fault.Input);
     }
 
     /// An element would belong to no group, a head to no KV head: the verifier divides by these.

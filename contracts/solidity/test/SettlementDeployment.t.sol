@@ -39,7 +39,7 @@ contract SettlementDeploymentTest is Player {
 
     /// Neither of the two can have been given a stranger.
     function test_constructor_createsItsGame() public view {
-        assertEq(game.settlement(), address(settlement));
+        assertEq(game.settlement(), address(settlement), "the game's settlement");
         assertEq(game.registry(), address(registry));
         assertEq(game.verifier(), registry.verifier());
         assertEq(game.ARITY_BITS(), 2);
