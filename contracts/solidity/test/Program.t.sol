@@ -147,6 +147,12 @@ contract ProgramTest is ProgramsTest {
         _refuseInput(SAMPLED, 0, LOGITS - 2);
         // A linear reads values and one shift: rows of several groups have more.
         _refuseInput(OUT, 0, Q_QUANT);
+        (Step[] memory steps, Model memory m) = good();
+        steps[ROW].groups = 2;
+        refuse(steps, m, K_LINEAR, Fault.Input);
+        (steps, m) = good();
+        steps[K_CACHE].groups *= 2;
+        refuse(steps, m, ATTENTION, Fault.Input);
         // Heads of another number, or of another size.
         Step memory s = stepOf(TOP);
         s.groups = 2;
