@@ -6,6 +6,8 @@
 #   scripts/nightly.sh disputes     random faults and lies on chain: ten thousand on a generated model, fifty on the real one
 #                                   (REFUTE_TINY_GAMES, REFUTE_STORIES, REFUTE_REAL_GAMES; REFUTE_SEED says which)
 #   scripts/nightly.sh invariants   honest parties among liars, and the money: long random lives of the contracts
+#   scripts/nightly.sh defences     the contracts without each of their defences in turn; fails where no test notices, see
+#                                   contracts/tools/defences.toml. Arguments are names of defences
 #   scripts/nightly.sh evm          all vectors of the verifier, and whole disputes, on py-evm: an EVM that isn't ours
 #   scripts/nightly.sh slither      static analysis; fails on what contracts/tools/findings.tsv doesn't answer
 #   scripts/nightly.sh halmos       what holds for every input: solidity/test/symbolic
@@ -70,6 +72,12 @@ invariants() {
   FOUNDRY_PROFILE=nightly scripts/contracts.sh --test --match-contract 'HonestParties|Solvency|SockPuppets'
 }
 
+defences() {
+  scripts/contracts.sh --install >/dev/null
+  step "defences"
+  python3 contracts/tools/defences.py "$@"
+}
+
 halmos() {
   local bin node
   bin="$(scripts/python.sh halmos)"
@@ -94,15 +102,16 @@ case "$part" in
     parity
     disputes
     invariants
+    defences
     evm
     slither
     halmos
     mutation
     ;;
   parity | disputes | invariants | evm | slither | halmos) "$part" ;;
-  mutation) mutation "${@:2}" ;;
+  defences | mutation) "$part" "${@:2}" ;;
   *)
-    sed -n '2,13p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,15p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
