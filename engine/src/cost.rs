@@ -1,7 +1,7 @@
-//! What checking a claim costs, known before it is run.
+//! What computing and checking a claim cost, known before either is run.
 //!
 //! [`Cost`] counts it from the sizes of model and claim alone. [`Gauge`] puts it into seconds, by what the model's backend was
-//! measured to do on this machine, and learns from the checks that were run since.
+//! measured to do on this machine, and learns from what was run since.
 #![allow(
     clippy::float_arithmetic,
     reason = "rates and seconds are estimates, nothing is committed to"
@@ -24,11 +24,11 @@ const MEASURED_S: f64 = 0.5;
 const MEASURED_BYTES: usize = 64 << 20;
 /// Measurements of each; the best counts.
 const TURNS: usize = 2;
-/// How far a gauge follows the last check, and how far off it may come to think it is.
+/// How far a gauge follows the last run, and how far off it may come to think it is.
 const FOLLOW: f64 = 0.3;
 const CORRECTION: Range<f64> = 0.05..50.0;
 
-/// What a check takes, whatever it is run on.
+/// What a run takes, whatever it is run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Cost {
     /// Positions that go through the layers: prompt + output − 1.
@@ -83,6 +83,25 @@ impl Cost {
         }
     }
 
+    /// Of an answer with so many tokens: of the prompt and the first token, which are a check of them; and of the tokens
+    /// behind it, one by one.
+    fn of_answer(model: &Model, prompt: usize, output: usize) -> [Self; 2] {
+        let alone = |output| Self::of_decoder(model.decoder(), 1, prompt, output);
+        [Self::of(model, prompt, 1), alone(output).beyond(&alone(1))]
+    }
+
+    /// What this one takes more than another.
+    fn beyond(&self, other: &Self) -> Self {
+        let beyond = |field: fn(&Self) -> u64| field(self).saturating_sub(field(other));
+        Self {
+            positions: beyond(|c| c.positions),
+            weight_multiply_accumulates: beyond(|c| c.weight_multiply_accumulates),
+            attention_multiply_accumulates: beyond(|c| c.attention_multiply_accumulates),
+            bytes_read: beyond(|c| c.bytes_read),
+            memory_bytes: beyond(|c| c.memory_bytes),
+        }
+    }
+
     /// All products.
     pub fn multiply_accumulates(&self) -> u64 {
         self.weight_multiply_accumulates + self.attention_multiply_accumulates
@@ -116,7 +135,7 @@ pub struct Gauge {
     weights: f64,
     /// Products with keys and values a second, in a batch.
     attention: f64,
-    /// What checks took, against what was expected of them.
+    /// What runs took, against what was expected of them.
     correction: f64,
 }
 
@@ -170,6 +189,17 @@ impl Gauge {
         (self.seconds(cost) * 1e3).ceil() as u64
     }
 
+    /// The time that a check of so many tokens is expected to take.
+    pub fn check(&self, model: &Model, prompt: usize, output: usize) -> Duration {
+        duration(self.seconds(&Cost::of(model, prompt, output)))
+    }
+
+    /// The time that an answer of so many tokens is expected to take.
+    pub fn answer(&self, model: &Model, prompt: usize, output: usize) -> Duration {
+        let seconds = Cost::of_answer(model, prompt, output).map(|cost| self.seconds(&cost));
+        duration(seconds.iter().sum())
+    }
+
     fn uncorrected(&self, cost: &Cost) -> f64 {
         let reading = cost.bytes_read as f64 / self.read;
         let computing = cost.weight_multiply_accumulates as f64 / self.weights;
@@ -178,13 +208,26 @@ impl Gauge {
 
     /// Takes note of what a check took: the machine may have other work, or be faster than it was measured.
     pub fn learn(&mut self, cost: &Cost, spent: Duration) {
-        let expected = self.uncorrected(cost);
+        self.follow(self.uncorrected(cost), spent);
+    }
+
+    /// The same of an answer.
+    pub fn learn_answer(&mut self, model: &Model, prompt: usize, output: usize, spent: Duration) {
+        let expected = Cost::of_answer(model, prompt, output).map(|cost| self.uncorrected(&cost));
+        self.follow(expected.iter().sum(), spent);
+    }
+
+    fn follow(&mut self, expected: f64, spent: Duration) {
         if expected > 0.0 && !spent.is_zero() {
             let seen = spent.as_secs_f64() / expected;
             let correction = self.correction + FOLLOW * (seen - self.correction);
             self.correction = correction.clamp(CORRECTION.start, CORRECTION.end);
         }
     }
+}
+
+fn duration(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
 }
 
 /// Positions behind which attention takes about as long as everything else, as far as that is worth the memory.
@@ -278,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_a_check_of_its_prompt_and_single_tokens() {
+        let model = tiny();
+        let [first, rest] = Cost::of_answer(&model, 7, 4);
+        assert_eq!(first, Cost::of(&model, 7, 1));
+        let (whole, prompt) = (counted(model.decoder(), 7, 4), counted(model.decoder(), 7, 1));
+        assert_eq!(rest.positions, 3);
+        assert_eq!(rest.weight_multiply_accumulates, whole.0 - prompt.0);
+        assert_eq!(rest.attention_multiply_accumulates, whole.1 - prompt.1);
+        let decoder = model.decoder();
+        let once = layer_bytes(decoder) + bytes(&decoder.output);
+        assert_eq!(rest.bytes_read, 3 * once + (8 + 9 + 10) * row_bytes(decoder) as u64);
+        assert_eq!(Cost::of_answer(&model, 7, 1)[1], Cost::default());
+    }
+
+    #[test]
     fn no_length_overflows() {
         let model = tiny();
         let context = model.decoder().context;
@@ -300,5 +358,12 @@ mod tests {
         assert!((gauge.seconds(&large) / seen.as_secs_f64() - 1.0).abs() < 0.01);
         gauge.learn(&large, Duration::from_secs(1_000_000));
         assert!(gauge.correction <= CORRECTION.end);
+        let seen = gauge.answer(&model, 6, 5) / 3;
+        for _ in 0..30 {
+            gauge.learn_answer(&model, 6, 5, seen);
+        }
+        assert!((gauge.answer(&model, 6, 5).as_secs_f64() / seen.as_secs_f64() - 1.0).abs() < 0.01);
+        assert!(gauge.answer(&model, 6, 5) < gauge.answer(&model, 6, 9));
+        assert!(gauge.answer(&model, 6, 5) < gauge.answer(&model, 12, 5));
     }
 }

@@ -1,13 +1,12 @@
 //! The provider: accepts requests for its models, answers and claims, defends its claims, collects its fees.
 
-mod pace;
 mod policy;
 mod settle;
 
-pub use pace::Pace;
-pub use policy::{Declined, Policy, in_time};
+pub use policy::{Declined, Policy, Times, in_time};
 
 use crate::agent::{Agent, AgentError, Computed};
+use crate::cost::Gauge;
 use crate::fault::{FaultError, FaultSpec};
 use crate::model::Model;
 use crate::store::{Claim, Request, Role, Run as Record};
@@ -19,7 +18,7 @@ use refute_bisection::state::Party;
 use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Seconds before a request's deadline in which it isn't accepted any more: the transaction may come too late.
@@ -30,8 +29,8 @@ const ACCEPT_MARGIN_S: u64 = 5;
 pub struct Provider {
     agent: Agent,
     policy: Policy,
-    /// How fast this machine is with each model.
-    paces: Paces,
+    /// How fast this machine is with each model. Nothing here decides anything but whether a request is worth the risk.
+    gauges: Gauges,
     /// Requests that turned out not to be answerable here; forgotten at a restart.
     refused: HashSet<B256>,
     /// Why requests were left to others, to say so once.
@@ -39,7 +38,7 @@ pub struct Provider {
 }
 
 /// Shared with the computations, which correct it.
-type Paces = Arc<Mutex<BTreeMap<B256, Pace>>>;
+type Gauges = Arc<Mutex<BTreeMap<B256, Gauge>>>;
 
 /// Why a provider ends.
 #[derive(Debug, thiserror::Error)]
@@ -55,8 +54,8 @@ pub enum ProviderError {
 impl Provider {
     /// A provider over an agent.
     pub fn new(agent: Agent, policy: Policy) -> Self {
-        let (paces, refused, declined) = Default::default();
-        Self { agent, policy, paces, refused, declined }
+        let (gauges, refused, declined) = Default::default();
+        Self { agent, policy, gauges, refused, declined }
     }
 
     /// Measures how fast it is, which it has to know before it stakes anything on being in time.
@@ -66,23 +65,36 @@ impl Provider {
     pub async fn measure(&self) -> Result<(), ProviderError> {
         for id in self.agent.model_ids() {
             let Some(model) = self.agent.model(id).cloned() else { continue };
-            let never = AtomicBool::new(false);
-            let measured = tokio::task::spawn_blocking(move || Pace::measure(&model, &never));
-            let pace = measured.await.map_err(AgentError::from)?.map_err(AgentError::from)?;
+            let gauged = Arc::clone(&model);
+            let measured = tokio::task::spawn_blocking(move || Gauge::measure(&gauged));
+            let measured = measured.await.map_err(AgentError::from)?;
+            let gauge = measured.map_err(|error| AgentError::from(RunError::from(error)))?;
             tracing::info!(
                 model = %id,
-                prefill_us = pace.replay(1).as_micros(),
-                decode_us = pace.generation(0, 1).as_micros(),
-                "time for a token"
+                check_us = gauge.check(&model, 1, 128).as_micros(),
+                answer_us = gauge.answer(&model, 1, 128).as_micros(),
+                "time for 128 tokens"
             );
-            self.paces().insert(id, pace);
+            self.gauges().insert(id, gauge);
         }
         Ok(())
     }
 
-    fn paces(&self) -> std::sync::MutexGuard<'_, BTreeMap<B256, Pace>> {
-        // A panic elsewhere leaves at worst an older pace.
-        self.paces.lock().unwrap_or_else(PoisonError::into_inner)
+    fn gauges(&self) -> MutexGuard<'_, BTreeMap<B256, Gauge>> {
+        // A panic elsewhere leaves at worst an older correction.
+        self.gauges.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The time that an answer to a request is expected to take, and a check of it; none of models that aren't here.
+    fn times(&self, request: &Request) -> Times {
+        let model = self.agent.model(request.model_id);
+        let (gauges, output) = (self.gauges(), request.max_output as usize);
+        let Some((model, gauge)) = model.zip(gauges.get(&request.model_id)) else {
+            return Times::default();
+        };
+        let prompt = request.prompt.len();
+        let answer = gauge.answer(model, prompt, output);
+        Times { answer, check: gauge.check(model, prompt, output) }
     }
 
     /// The time that what is accepted, or about to be, and not claimed yet will take.
@@ -97,12 +109,8 @@ impl Provider {
         }
         queue.sort_by_key(|request| request.request_id);
         queue.dedup_by_key(|request| request.request_id);
-        let paces = self.paces();
-        let time = |r: &Request| {
-            let pace = paces.get(&r.model_id)?;
-            Some(pace.generation(r.prompt.len() as u32, r.max_output))
-        };
-        Ok(queue.iter().filter_map(time).fold(Duration::ZERO, Duration::saturating_add))
+        let times = queue.iter().map(|request| self.times(request).answer);
+        Ok(times.fold(Duration::ZERO, Duration::saturating_add))
     }
 
     /// Whether it is worth the risk.
@@ -112,10 +120,9 @@ impl Provider {
         }
         let chain = &self.agent.chain;
         let params = &chain.deployment().map_err(AgentError::from)?.parameters;
-        let pace = self.paces().get(&request.model_id).copied();
-        if let Some(pace) = pace
-            && let Err(declined) = in_time(request, pace, self.queued()?, params)
-        {
+        let mut times = self.times(request);
+        times.answer = times.answer.saturating_add(self.queued()?);
+        if let Err(declined) = in_time(times, params) {
             return Ok(Err(declined));
         }
         let balance = chain.balance(self.agent.address()).await.map_err(AgentError::from)?;
@@ -197,17 +204,16 @@ impl Provider {
         let fault = self.policy.fault.clone();
         // An answer with another fault, or with one that is gone, is none: its tokens may be wrong.
         let record = record.filter(|r| r.fault == fault.as_ref().map(ToString::to_string));
-        let paces = Arc::clone(&self.paces);
+        let gauges = Arc::clone(&self.gauges);
         let work = move |stop: Arc<AtomicBool>| match record {
             Some(record) => replay(&model, request.ask(), &record.output, fault.as_ref(), &stop),
             None => {
                 let start = Instant::now();
                 let player = generate(&model, &request, fault.as_ref(), &stop)?;
-                let output = player.run().output().len() as u32;
-                let mut paces = paces.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(pace) = paces.get_mut(&model.id) {
-                    let estimated = pace.generation(request.prompt.len() as u32, output);
-                    *pace = pace.corrected(estimated, start.elapsed());
+                let (prompt, output) = (request.prompt.len(), player.run().output().len());
+                let mut gauges = gauges.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(gauge) = gauges.get_mut(&model.id) {
+                    gauge.learn_answer(&model, prompt, output, start.elapsed());
                 }
                 Ok(player)
             }

@@ -1,6 +1,5 @@
 //! Which requests a provider takes: what its owner allows, and what it can't lose.
 
-use super::pace::Pace;
 use crate::chain::DeployParams;
 use crate::fault::FaultSpec;
 use crate::store::Request;
@@ -115,26 +114,26 @@ impl Policy {
     }
 }
 
-/// Whether a provider of this pace can answer a request in time, after `queued` of work that comes first, and defend the
-/// answer.
+/// How long a request is expected to keep a provider busy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// From the acceptance to the claim, with the work that comes first.
+    pub answer: Duration,
+    /// Computing the answer again, for a dispute.
+    pub check: Duration,
+}
+
+/// Whether a provider can answer a request in time, and defend the answer.
 ///
 /// # Errors
 /// Why it had better not try.
-pub fn in_time(
-    request: &Request,
-    pace: Pace,
-    queued: Duration,
-    params: &DeployParams,
-) -> Result<(), Declined> {
-    let prompt = request.prompt.len() as u32;
-    let answer = queued.saturating_add(pace.generation(prompt, request.max_output));
-    let needed_s = answer.saturating_mul(SAFETY).as_secs();
+pub fn in_time(times: Times, params: &DeployParams) -> Result<(), Declined> {
+    let needed_s = times.answer.saturating_mul(SAFETY).as_secs();
     let allowed_s = u64::from(params.claim_s).saturating_sub(CHAIN_S);
     if needed_s > allowed_s {
         return Err(Declined::Slow { needed_s, allowed_s });
     }
-    let replay = pace.replay(prompt.saturating_add(request.max_output));
-    let needed_s = replay.saturating_mul(SAFETY).as_secs();
+    let needed_s = times.check.saturating_mul(SAFETY).as_secs();
     if needed_s > u64::from(params.clock_s) {
         return Err(Declined::Indefensible { needed_s, clock_s: params.clock_s });
     }
@@ -209,17 +208,16 @@ mod tests {
     #[test]
     fn what_may_come_late_is_declined() {
         let params = DeployParams { claim_s: 615, clock_s: 100, ..DeployParams::default() };
-        // 100 + 50 · 1 s, four times over, is what fits into 600 s.
-        let pace = |decode_ms| Pace::new(Duration::ZERO, Duration::from_millis(decode_ms));
-        let none = Duration::ZERO;
-        assert_eq!(in_time(&request(), pace(3000), none, &params), Ok(()));
-        let slow = in_time(&request(), pace(3100), none, &params);
-        assert_eq!(slow, Err(Declined::Slow { needed_s: 620, allowed_s: 600 }));
-        let queued = in_time(&request(), pace(3000), Duration::from_secs(1), &params);
-        assert_eq!(queued, Err(Declined::Slow { needed_s: 604, allowed_s: 600 }));
-        let prefill = |ms| Pace::new(Duration::from_millis(ms), Duration::ZERO);
-        assert_eq!(in_time(&request(), prefill(160), none, &params), Ok(()));
-        let late = in_time(&request(), prefill(170), none, &params);
-        assert_eq!(late, Err(Declined::Indefensible { needed_s: 102, clock_s: 100 }));
+        // Four times over, 150 s are what fits into 600 s, and 25 s into 100 s.
+        let answer = |s| Times { answer: Duration::from_secs(s), check: Duration::ZERO };
+        assert_eq!(in_time(answer(150), &params), Ok(()));
+        let slow = in_time(answer(151), &params);
+        assert_eq!(slow, Err(Declined::Slow { needed_s: 604, allowed_s: 600 }));
+        let check = |s| Times { answer: Duration::ZERO, check: Duration::from_secs(s) };
+        assert_eq!(in_time(check(25), &params), Ok(()));
+        let late = in_time(check(26), &params);
+        assert_eq!(late, Err(Declined::Indefensible { needed_s: 104, clock_s: 100 }));
+        let endless = Times { answer: Duration::MAX, check: Duration::MAX };
+        assert!(matches!(in_time(endless, &params), Err(Declined::Slow { .. })));
     }
 }
