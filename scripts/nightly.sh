@@ -89,7 +89,7 @@ halmos() {
 
 mutation() {
   scripts/contracts.sh --install >/dev/null
-  vectors
+  vectors 120
   step "mutation"
   cargo build --release --locked --package refute-tests --bin refute-judge
   python3 contracts/tools/mutate.py --judge "$built/release/refute-judge" --vectors "$vectors" "$@"

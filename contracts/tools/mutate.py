@@ -4,9 +4,10 @@ A mutant is killed if a vector of `target/vectors` (what the parity tests ask, s
 equivalent if the compiler gives the same code for it, and invalid if it doesn't compile. Every other one has survived: it needs
 a vector, or a line in contracts/tools/survivors.tsv that says why nothing can tell it from the original.
 
-    mutate.py [--sample N] [--library NAME ...] [--out FILE] [--workers N]
+    mutate.py [--sample N] [--library NAME ...] [--again FILE] [--out FILE] [--workers N]
 
-Deterministic: mutants are numbered in the order of the text, and a sample takes those whose hash is lowest.
+Deterministic: mutants are numbered in the order of the text, and a sample takes those whose hash is lowest. `--again` takes
+what survived a run whose `--out` it names: for new vectors, or more of them.
 scripts/nightly.sh mutation builds what it needs, and runs it.
 """
 
@@ -34,7 +35,7 @@ NAMES = [
 ]
 # Only the settlement and the game use these: the harness of the tests has them, the verifier does not.
 IN_HARNESS_ONLY = {"GameTree", "Tokens"}
-IN_HARNESS = IN_HARNESS_ONLY | {"FixedPoint", "Merkle"}
+IN_HARNESS = IN_HARNESS_ONLY | {"FixedPoint", "Merkle", "Noise"}
 # Too many variables for the compiler's quick pipeline.
 NOT_QUICK = {"Linear", "Attention"}
 NOT_QUICK_OPS = ("linear ", "scores ", "mix ", "probs ")
@@ -214,9 +215,19 @@ def arguments():
     parser.add_argument("--vectors", type=pathlib.Path, default=ROOT / "target" / "vectors")
     parser.add_argument("--library", action="append", choices=NAMES)
     parser.add_argument("--sample", type=int, help="so many mutants of each library")
+    parser.add_argument("--again", type=pathlib.Path, help="only what survived the run that wrote this")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "mutants.tsv")
     return parser.parse_args()
+
+
+def survivors_of(path):
+    with open(path, newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return {
+            (row["library"], int(row["line"]), row["before"], row["after"])
+            for row in rows if row["fate"] in ("survived", "explained")
+        }
 
 
 def chosen(options):
@@ -226,6 +237,9 @@ def chosen(options):
         if options.sample is not None:
             of_library = sorted(sorted(of_library, key=rank)[: options.sample], key=lambda m: m.line)
         mutants += of_library
+    if options.again:
+        again = survivors_of(options.again)
+        mutants = [m for m in mutants if (m.library, m.line, m.before, m.after) in again]
     return mutants
 
 

@@ -192,7 +192,10 @@ impl Draft<'_> {
         let (prompt, output) = (s.promptLength.into(), s.outputLength.into());
         self.world.prompt = Some(Tensor::styled(self.random, prompt, 4, 0, style));
         self.world.output = Some(Tensor::styled(self.random, output, 4, 0, style));
-        element(self.random, cols.into())
+        let i = element(self.random, cols.into());
+        // Where the second half of a block begins, or any.
+        let half = (i & !31) + 16;
+        if half < cols && self.random.below(4) == 0 { half } else { i }
     }
 
     fn rms_norm(&mut self) -> u32 {
@@ -206,14 +209,19 @@ impl Draft<'_> {
             x = Tensor::styled(self.random, n.into(), 4, 0, others);
             x.set(i.into(), Style::Bits(bits + 1).pattern(self.random, 4));
         }
-        self.input(0, x);
         self.d.n = n;
-        self.d.c0 = match self.random.below(4) {
+        self.d.c0 = match self.random.below(5) {
             0 => 168, // 1e-5.
+            // Nothing but zeros, whose mean has no root to divide by.
+            4 => {
+                x = Tensor::styled(self.random, n.into(), 4, 0, Style::Constant(0));
+                0
+            }
             1 => pick(self.random, &[0, 1, 2, u32::MAX, 1 << 24]),
             2 => magnitude(self.random, 31),
             _ => 1 + self.random.below(20_000),
         };
+        self.input(0, x);
         if self.random.below(2) == 0 {
             // As the importer writes them: mantissas of up to 31 bits, and where their point is.
             let base = self.base();
@@ -291,7 +299,12 @@ impl Draft<'_> {
     fn swiglu(&mut self) -> u32 {
         let n = size(self.random);
         self.d.n = n;
-        let styles = match self.random.below(4) {
+        let styles = match self.random.below(5) {
+            // The last gates whose logistic function is neither 0 nor 1.
+            4 => [
+                Style::Near(pick(self.random, &[86_600, 86_600u32.wrapping_neg()]), 12),
+                Style::Bits(31),
+            ],
             // Above 2^17 the logistic function is 0 or 1.
             0 => [1 + self.random.below(18), 12 + self.random.below(20)].map(Style::Bits),
             1 => {

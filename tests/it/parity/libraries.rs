@@ -9,6 +9,7 @@ use refute_bisection::merkle::{
     depth, leaf_hash, node_hash, real_nodes, root_of_path, token_root, zero,
 };
 use refute_bisection::position::{Index, Level};
+use refute_kernels::noise;
 use refute_tests::tiny::Random;
 use refute_tests::vectors::Vector;
 
@@ -32,6 +33,8 @@ sol! {
         function bitlen(uint256 x) external pure returns (uint256);
         function isqrt(uint256 x) external pure returns (uint256);
         function exp2(uint256 f) external pure returns (uint256);
+        function gumbel(uint256 word) external pure returns (int256);
+        function noise(uint256 seed, uint256 position, uint256 first, uint256 i) external pure returns (int256);
     }
 }
 
@@ -260,6 +263,29 @@ fn arithmetic(random: &mut Random) -> Vec<Vector> {
     out
 }
 
+fn gumbel(word: u32) -> Vector {
+    let noise = I256::unchecked_from(noise::gumbel(word));
+    vector(&Libraries::gumbelCall { word: U256::from(word) }, Some(noise.abi_encode()))
+}
+
+/// Noise of every magnitude of a word, from either end; of ids anywhere, and all of one unit.
+fn noise(random: &mut Random) -> Vec<Vector> {
+    let word = random.bits() as u32 >> random.below(33).min(31);
+    let mut out: Vec<_> = [word, !word, random.bits() as u32].map(gumbel).into();
+    let (seed, position) = (random.bits(), random.bits() as u32 >> random.below(32));
+    let first = (random.bits() as u32 >> random.below(32)) & !255;
+    let i = random.below(256);
+    let of_id = I256::unchecked_from(noise::gumbel(noise::word(seed, position, first + i)));
+    let call = Libraries::noiseCall {
+        seed: U256::from(seed),
+        position: U256::from(position),
+        first: U256::from(first),
+        i: U256::from(i),
+    };
+    out.push(vector(&call, Some(of_id.abi_encode())));
+    out
+}
+
 /// `cases` calls of every function, and more of some.
 pub(crate) fn draw(cases: u64) -> Vec<Vector> {
     let nothing = Libraries::countCall { packed: Bytes::new() };
@@ -271,12 +297,19 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
             out.push(vector(&call, Some(U256::from(len).abi_encode())));
         }
     }
+    for word in 0..=16u32 {
+        out.extend([word, !word, (1 << 31) - 9 + word].map(gumbel));
+    }
+    // A coefficient's last bit shows in one word of hundreds.
+    let mut random = Random::new(0x9b);
+    out.extend((0..40 * cases).map(|_| gumbel(random.bits() as u32)));
     out.extend(unstopped(&mut Random::new(0x57)));
     for i in 0..cases {
         let mut random = Random::new(0x11b << 32 | i);
         out.extend(trees(&mut random));
         out.extend(tokens(&mut random));
         out.extend(arithmetic(&mut random));
+        out.extend(noise(&mut random));
         if i % 16 == 0 {
             out.push(long_tokens(&mut random));
         }

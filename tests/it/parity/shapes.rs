@@ -28,10 +28,11 @@ fn noise(random: &mut Random) -> (Descriptor, u32) {
     let [n, k, groups, kv, w, b, c0, c1, c2, slot, block, small] = [(); 12].map(|()| field());
     let op = draw::pick(random, &OPS);
     let inputs = [0; 3].map(|_: u16| random.bits() as u16);
-    let c0 = if random.below(2) == 0 { random.below(16) } else { c0 };
+    let c0 = if random.below(2) == 0 { random.below(18) } else { c0 };
     // Sizes that divide each other are rare among all.
     let n = if random.below(2) == 0 { groups.wrapping_mul(small) } else { n };
-    let format = random.below(4) as u8;
+    // Two more than there are.
+    let format = random.below(6) as u8;
     (Descriptor { op, format, inputs, n, k, groups, kv, w, b, c0, c1, c2, slot }, block)
 }
 

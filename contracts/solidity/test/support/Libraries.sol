@@ -4,14 +4,42 @@ pragma solidity 0.8.37;
 import {FixedPoint} from "../../libraries/FixedPoint.sol";
 import {GameTree} from "../../libraries/GameTree.sol";
 import {Merkle} from "../../libraries/Merkle.sol";
+import {Noise} from "../../libraries/Noise.sol";
 import {Tokens} from "../../libraries/Tokens.sol";
 
 /// The libraries as a contract: they want calldata, and a revert that the caller survives. The
 /// mutation test compiles it alone, so it imports nothing else.
 contract Libraries {
+    bytes32 private constant OURS = keccak256("what belongs to the caller");
+
+    error WroteElsewhere();
+
+    /// As in a contract that has been at work: somebody's word ends where free memory begins, and
+    /// free memory isn't zero.
+    modifier amid() {
+        bytes32 ours = OURS;
+        uint256 at;
+        assembly ("memory-safe") {
+            at := mload(0x40)
+            mstore(at, ours)
+            let free := add(at, 32)
+            mstore(0x40, free)
+            for { let i := 0 } lt(i, 0x2000) { i := add(i, 32) } { mstore(add(free, i), not(0)) }
+        }
+        _;
+        bytes32 left;
+        bytes32 zero;
+        assembly ("memory-safe") {
+            left := mload(at)
+            zero := mload(0x60)
+        }
+        if (left != ours || zero != 0) revert WroteElsewhere();
+    }
+
     function fold(bytes32[] calldata nodes, uint256 level, uint256 levels)
         external
         pure
+        amid
         returns (bytes32)
     {
         return GameTree.fold(nodes, level, levels);
@@ -20,20 +48,21 @@ contract Libraries {
     function climb(bytes32 hash, uint256 index, bytes32[] calldata path)
         external
         pure
+        amid
         returns (bytes32)
     {
         return GameTree.climb(hash, index, path);
     }
 
-    function leaf(bytes calldata data) external pure returns (bytes32) {
+    function leaf(bytes calldata data) external pure amid returns (bytes32) {
         return GameTree.leaf(data);
     }
 
-    function leafOf(bytes32 first, bytes32 second) external pure returns (bytes32) {
+    function leafOf(bytes32 first, bytes32 second) external pure amid returns (bytes32) {
         return GameTree.leafOf(first, second);
     }
 
-    function padding(uint256 level) external pure returns (bytes32) {
+    function padding(uint256 level) external pure amid returns (bytes32) {
         return GameTree.padding(level);
     }
 
@@ -45,7 +74,7 @@ contract Libraries {
         return Merkle.depth(leaves);
     }
 
-    function tokenRoot(bytes calldata packed) external pure returns (bytes32) {
+    function tokenRoot(bytes calldata packed) external pure amid returns (bytes32) {
         return Tokens.root(packed);
     }
 
@@ -88,5 +117,19 @@ contract Libraries {
 
     function exp2(uint256 f) external pure returns (uint256) {
         return FixedPoint.exp2(f);
+    }
+
+    function gumbel(uint256 word) external pure returns (int256) {
+        return Noise.gumbel(word);
+    }
+
+    /// The noise of id `first + i`.
+    function noise(uint256 seed, uint256 position, uint256 first, uint256 i)
+        external
+        pure
+        amid
+        returns (int256)
+    {
+        return Noise.ofId(Noise.words(seed, position, first), i);
     }
 }

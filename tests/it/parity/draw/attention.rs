@@ -24,12 +24,17 @@ impl Draft<'_> {
     }
 
     pub(super) fn attention(&mut self) -> u32 {
-        let kv = 1 + self.random.below(3);
-        let groups = kv * pick(self.random, &[1, 1, 2, 3, 4, 7, 8, 300]);
-        let k = match self.random.below(3) {
+        let mut kv = 1 + self.random.below(3);
+        let mut groups = kv * pick(self.random, &[1, 1, 2, 3, 4, 7, 8, 300]);
+        let mut k = match self.random.below(3) {
             0 => 1 + self.random.below(256),
             _ => pick(self.random, &HEADS),
         };
+        if self.random.below(6) == 0 {
+            // One of the shifts behind the values is the last byte of a leaf.
+            (kv, k) = pick(self.random, &[(5, 102), (6, 85), (7, 73)]);
+            groups = kv;
+        }
         self.d = Descriptor { groups, kv, k, ..self.d };
         let (heads, positions) = (u64::from(groups), u64::from(self.t) + 1);
         let values = heads * u64::from(k);
@@ -52,9 +57,11 @@ impl Draft<'_> {
             self.draw(0, values, 2, groups);
         }
         self.cache(1, kv, k, 11);
-        self.d.c0 = match self.random.below(4) {
+        self.d.c0 = match self.random.below(5) {
             0 => pick(self.random, &[0, 1, u32::MAX, 1 << 31, 1 << 30]),
             1 => self.random.bits() as u32,
+            // Small scores, which no shift saturates.
+            2 => magnitude(self.random, 8),
             _ => (2_399_655_057_223_005_247 / u64::from(k)).isqrt() as u32,
         };
         element(self.random, heads * positions)
@@ -93,7 +100,12 @@ impl Draft<'_> {
                 let scores = Tensor::styled(self.random, heads * positions, 4, 0, scores);
                 self.input(0, scores);
                 // Most scores are below their maximum, some above it.
-                let center = center.wrapping_add(self.random.below(1 << a.max(b)));
+                let mut gap = self.random.below(1 << a.max(b));
+                if self.random.below(4) == 0 {
+                    // The smallest that still count.
+                    gap = (13 << 16) + self.random.below(4 << 16);
+                }
+                let center = center.wrapping_add(gap);
                 let maxima = Tensor::styled(self.random, heads, 4, 0, Style::Near(center, b));
                 self.input(1, maxima);
             }
