@@ -346,3 +346,23 @@ fn every_change_of_a_witness_proves_nothing() {
         }
     }
 }
+
+#[test]
+fn a_step_decides_in_its_own_phase_and_nothing_is_decided_twice() {
+    let (theirs, own) = games().swap_remove(0);
+    let claim = theirs.claim();
+    let end = play(&claim, 2, &theirs, &own);
+    let mut fitted = 0;
+    for entry in end.sim.history.entries() {
+        let (state, winner) = (entry.state, Party::Defender);
+        let step = Event::Resolved { winner, by_step: true };
+        let fits = state.phase == Phase::Step;
+        let made = state.apply_event(&claim, end.sim.rules, &step, None);
+        assert_eq!(made.is_ok(), fits, "{:?}", state.phase);
+        let clock = Event::Resolved { winner, by_step: false };
+        let made = state.apply_event(&claim, end.sim.rules, &clock, None);
+        assert_eq!(made.is_ok(), state.phase != Phase::Over, "{:?}", state.phase);
+        fitted += u32::from(fits);
+    }
+    assert_eq!(fitted, 1);
+}
