@@ -10,4 +10,4 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 model="$(scripts/model.sh)"
 cargo build --release --locked --package refute-engine --package refute-watcher --package refute-tests --bins
-exec target/release/refute-demo --model "$model" "$@"
+exec "${CARGO_TARGET_DIR:-target}/release/refute-demo" --model "$model" "$@"
