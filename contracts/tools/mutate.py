@@ -35,7 +35,7 @@ NAMES = [
 ]
 # Only the settlement and the game use these: the harness of the tests has them, the verifier does not.
 IN_HARNESS_ONLY = {"GameTree", "Tokens"}
-IN_HARNESS = IN_HARNESS_ONLY | {"FixedPoint", "Merkle", "Noise"}
+IN_HARNESS = IN_HARNESS_ONLY | {"FixedPoint", "Merkle", "Noise", "Norm", "Elementwise"}
 # Too many variables for the compiler's quick pipeline.
 NOT_QUICK = {"Linear", "Attention"}
 NOT_QUICK_OPS = ("linear ", "scores ", "mix ", "probs ")

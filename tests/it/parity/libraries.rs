@@ -10,6 +10,7 @@ use refute_bisection::merkle::{
 };
 use refute_bisection::position::{Index, Level};
 use refute_kernels::noise;
+use refute_kernels::reference::{rms_norm, swiglu};
 use refute_tests::tiny::Random;
 use refute_tests::vectors::Vector;
 
@@ -33,6 +34,9 @@ sol! {
         function bitlen(uint256 x) external pure returns (uint256);
         function isqrt(uint256 x) external pure returns (uint256);
         function exp2(uint256 f) external pure returns (uint256);
+        function gated(int256 gate, int256 up) external pure returns (int256);
+        function normalized(int256 acc, uint256 n, uint256 eps, int256 exponent, int256 x, int256 w)
+            external pure returns (int256);
         function gumbel(uint256 word) external pure returns (int256);
         function noise(uint256 seed, uint256 position, uint256 first, uint256 i) external pure returns (int256);
     }
@@ -263,6 +267,76 @@ fn arithmetic(random: &mut Random) -> Vec<Vector> {
     out
 }
 
+/// Gates at which one in the last bit of log2 e shows, with the largest factor.
+const GATES: [i32; 12] = [-397, -665, 779, 989, -1161, -7563, -825, -911, 1111, 1215, -1230, -7724];
+
+/// Words at which one in the last bit of a coefficient of the noise shows: for each coefficient, up and down, there is one. They
+/// were searched for; of random words a few in a million do.
+const WORDS: [u32; 15] = [
+    167_806_692,
+    1_786_374_134,
+    1_840_745_860,
+    1_942_071_465,
+    2_046_617_380,
+    2_182_658_028,
+    2_235_163_541,
+    2_281_729_002,
+    2_291_242_322,
+    3_164_743_430,
+    3_216_530_661,
+    3_230_200_285,
+    3_800_666_347,
+    4_191_175_122,
+    4_207_958_678,
+];
+
+fn gated(gate: i32, up: i32) -> Vector {
+    let value = I256::unchecked_from(swiglu::swiglu(gate, up));
+    let call =
+        Libraries::gatedCall { gate: I256::unchecked_from(gate), up: I256::unchecked_from(up) };
+    vector(&call, Some(value.abi_encode()))
+}
+
+fn normalized(acc: i128, (n, eps): (u32, u32), exponent: i32, (x, w): (i32, i32)) -> Vector {
+    let value = rms_norm::finalize(acc, n, eps, exponent, x, w);
+    let call = Libraries::normalizedCall {
+        acc: I256::unchecked_from(acc),
+        n: U256::from(n),
+        eps: U256::from(eps),
+        exponent: I256::unchecked_from(exponent),
+        x: I256::unchecked_from(x),
+        w: I256::unchecked_from(w),
+    };
+    vector(&call, Some(I256::unchecked_from(value).abi_encode()))
+}
+
+/// An Fx of any magnitude.
+fn fx(random: &mut Random) -> i32 {
+    ((random.bits() as i32) >> random.below(32)).max(-i32::MAX)
+}
+
+/// What the step checks compute of numbers, without the reading: gates of all magnitudes, sums that no row reaches.
+fn finalizers(random: &mut Random) -> Vec<Vector> {
+    let (gate, up) = (fx(random), fx(random));
+    let mut out = vec![gated(gate, up), gated(gate >> 14, i32::MAX), gated(gate >> 14, -i32::MAX)];
+    let any = i128::from(random.bits()) << 64 | i128::from(random.bits());
+    let n = 1 + (random.bits() as u32 >> random.below(32)).min(u32::MAX - 1);
+    let acc = any >> random.below(128);
+    let eps = random.bits() as u32 >> random.below(32);
+    // A negative exponent is one that no file has: the shift ends at 0.
+    let exponent = random.below(80) as i32 - 16;
+    for (acc, exponent) in [(acc, exponent), (acc, 8), (i128::from(n) << 63, exponent)] {
+        out.push(normalized(acc, (n, eps), exponent, (fx(random), fx(random))));
+    }
+    // Around the largest mean, with a small weight's shift and all of an element.
+    let edge = (i128::from(n) << 63) - i128::from(n);
+    let delta = i128::from(random.below(5)) - 2;
+    for acc in [edge + delta, edge - i128::from(eps) * i128::from(n) + delta, edge << 1] {
+        out.push(normalized(acc, (n, eps), 12, (i32::MAX, 1 << 20)));
+    }
+    out
+}
+
 fn gumbel(word: u32) -> Vector {
     let noise = I256::unchecked_from(noise::gumbel(word));
     vector(&Libraries::gumbelCall { word: U256::from(word) }, Some(noise.abi_encode()))
@@ -300,9 +374,8 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
     for word in 0..=16u32 {
         out.extend([word, !word, (1 << 31) - 9 + word].map(gumbel));
     }
-    // A coefficient's last bit shows in one word of hundreds.
-    let mut random = Random::new(0x9b);
-    out.extend((0..40 * cases).map(|_| gumbel(random.bits() as u32)));
+    out.extend(WORDS.map(gumbel));
+    out.extend(GATES.map(|gate| gated(gate, i32::MAX)));
     out.extend(unstopped(&mut Random::new(0x57)));
     for i in 0..cases {
         let mut random = Random::new(0x11b << 32 | i);
@@ -310,6 +383,7 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
         out.extend(tokens(&mut random));
         out.extend(arithmetic(&mut random));
         out.extend(noise(&mut random));
+        out.extend(finalizers(&mut random));
         if i % 16 == 0 {
             out.push(long_tokens(&mut random));
         }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Elementwise} from "../../libraries/Elementwise.sol";
 import {FixedPoint} from "../../libraries/FixedPoint.sol";
 import {GameTree} from "../../libraries/GameTree.sol";
 import {Merkle} from "../../libraries/Merkle.sol";
 import {Noise} from "../../libraries/Noise.sol";
+import {RmsNorm} from "../../libraries/Norm.sol";
 import {Tokens} from "../../libraries/Tokens.sol";
 
 /// The libraries as a contract: they want calldata, and a revert that the caller survives. The
@@ -117,6 +119,18 @@ contract Libraries {
 
     function exp2(uint256 f) external pure returns (uint256) {
         return FixedPoint.exp2(f);
+    }
+
+    function gated(int256 gate, int256 up) external pure returns (int256) {
+        return Elementwise.gated(gate, up);
+    }
+
+    function normalized(int256 acc, uint256 n, uint256 eps, int256 exponent, int256 x, int256 w)
+        external
+        pure
+        returns (int256)
+    {
+        return RmsNorm.compute(acc, n, eps, exponent, x, w);
     }
 
     function gumbel(uint256 word) external pure returns (int256) {
