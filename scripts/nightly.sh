@@ -8,6 +8,7 @@
 #   scripts/nightly.sh invariants   honest parties among liars, and the money: long random lives of the contracts
 #   scripts/nightly.sh defences     the contracts without each of their defences in turn; fails where no test notices, see
 #                                   contracts/tools/defences.toml. Arguments are names of defences
+#   scripts/nightly.sh neon         the kernels for ARM, under emulation (qemu-aarch64)
 #   scripts/nightly.sh evm          all vectors of the verifier, and whole disputes, on py-evm: an EVM that isn't ours
 #   scripts/nightly.sh slither      static analysis; fails on what contracts/tools/findings.tsv doesn't answer
 #   scripts/nightly.sh halmos       what holds for every input: solidity/test/symbolic
@@ -45,6 +46,23 @@ disputes() {
   export REFUTE_REAL_GAMES="${REFUTE_REAL_GAMES:-50}" REFUTE_SEED="${REFUTE_SEED:-$(date +%s)}"
   step "disputes, seed $REFUTE_SEED"
   cargo test --release --locked --package refute-tests --test it -- adversary:: --nocapture
+}
+
+# A static program, which needs no other compiler and no libraries of that machine; what libdl has, musl has itself.
+neon() {
+  local target=aarch64-unknown-linux-musl libraries="$PWD/target/neon"
+  if ! command -v qemu-aarch64 >/dev/null; then
+    echo "qemu-aarch64 is missing: on Debian and Ubuntu it is in qemu-user" >&2
+    exit 1
+  fi
+  rustup target add "$target"
+  mkdir -p "$libraries"
+  printf '!<arch>\n' >"$libraries/libdl.a"
+  step "neon"
+  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER=rust-lld \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUSTFLAGS="-L native=$libraries" \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_RUNNER=qemu-aarch64 \
+    cargo test --locked --package refute-kernels --lib --target "$target" -- cpu::
 }
 
 evm() {
@@ -103,15 +121,16 @@ case "$part" in
     disputes
     invariants
     defences
+    neon
     evm
     slither
     halmos
     mutation
     ;;
-  parity | disputes | invariants | evm | slither | halmos) "$part" ;;
+  parity | disputes | invariants | neon | evm | slither | halmos) "$part" ;;
   defences | mutation) "$part" "${@:2}" ;;
   *)
-    sed -n '2,15p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,16p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

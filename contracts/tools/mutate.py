@@ -95,12 +95,14 @@ def code_of(line):
 
 
 def changes_of(line):
-    """(operator, changed line) for everything that can be changed in a line of code."""
+    """(operator, changed line) for everything that can be changed in a line of code. A revert is one whatever it says, so
+    what it says stays."""
+    end = line.find("revert ") if "revert " in line else len(line)
     for operator, pattern, replacements in SWAPS:
-        for found in re.finditer(pattern, line):
+        for found in re.finditer(pattern, line[:end]):
             for new in replacements:
                 yield operator, line[: found.start()] + new + line[found.end():]
-    for found in NUMBER.finditer(line):
+    for found in NUMBER.finditer(line[:end]):
         text = found.group()
         value = int(text, 0)
         for new in (value + 1, value - 1):

@@ -210,9 +210,8 @@ fn unstopped(random: &mut Random) -> Vec<Vector> {
 }
 
 /// A long list of tokens: several leaves, the last one of any length.
-fn long_tokens(random: &mut Random) -> Vector {
-    let edge = pick(random, &[255, 256, 257, 512, 513, 1024, 1500]);
-    let list: Vec<u32> = (0..edge + random.below(3)).map(|_| random.bits() as u32).collect();
+fn long_tokens(random: &mut Random, count: u32) -> Vector {
+    let list: Vec<u32> = (0..count).map(|_| random.bits() as u32).collect();
     let packed: Vec<u8> = list.iter().flat_map(|t| t.to_le_bytes()).collect();
     let root: B256 = token_root(&list).expect("tokens").into();
     vector(&Libraries::tokenRootCall { packed: packed.into() }, Some(root.abi_encode()))
@@ -377,6 +376,10 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
     out.extend(WORDS.map(gumbel));
     out.extend(GATES.map(|gate| gated(gate, i32::MAX)));
     out.extend(unstopped(&mut Random::new(0x57)));
+    for leaves in [1, 2, 4, 5] {
+        let counts = 256 * leaves - 1..=256 * leaves + 2;
+        out.extend(counts.map(|count| long_tokens(&mut Random::new(count.into()), count)));
+    }
     for i in 0..cases {
         let mut random = Random::new(0x11b << 32 | i);
         out.extend(trees(&mut random));
@@ -384,9 +387,6 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
         out.extend(arithmetic(&mut random));
         out.extend(noise(&mut random));
         out.extend(finalizers(&mut random));
-        if i % 16 == 0 {
-            out.push(long_tokens(&mut random));
-        }
     }
     out
 }

@@ -2,7 +2,7 @@
 
 use super::case::Case;
 use super::{Check, FINALIZE, SEGMENT, WHOLE};
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U256};
 use refute_contracts::bindings::{Opening, Statement};
 use refute_tests::tiny::Random;
 use refute_tests::verifier::world::{Ask, Sealed};
@@ -105,6 +105,10 @@ fn of_bytes(witness: &[u8], random: &mut Random) -> Vec<(String, Vec<u8>)> {
         changed[i] ^= 1 << random.below(8);
         out.push((format!("a bit flipped in byte {i}"), changed));
     }
+    out.push((
+        "a place more in the table, and no opening for it".into(),
+        with_spare_place(witness),
+    ));
     // The words that say where and how long things are.
     for i in 0..(witness.len() / 32).min(8) {
         let mut changed = witness.to_vec();
@@ -112,6 +116,18 @@ fn of_bytes(witness: &[u8], random: &mut Random) -> Vec<(String, Vec<u8>)> {
         out.push((format!("a bit flipped in word {i}"), changed));
     }
     out
+}
+
+/// Counts one opening more and leaves room for its offset, which moves the others; behind the last one nothing comes.
+fn with_spare_place(witness: &[u8]) -> Vec<u8> {
+    let (words, _) = witness.as_chunks::<32>();
+    let more =
+        |word: &[u8; 32], by: u64| (U256::from_be_bytes(*word) + U256::from(by)).to_be_bytes();
+    let count = usize::try_from(U256::from_be_bytes(words[1])).expect("a list's length");
+    let (offsets, rest) = words[2..].split_at(count);
+    let head = [words[0], more(&words[1], 1)];
+    let offsets: Vec<[u8; 32]> = offsets.iter().map(|offset| more(offset, 32)).collect();
+    [&head, offsets.as_slice(), &[[0; 32]], rest].concat().concat()
 }
 
 /// The first and the last bit behind each opening's data, where the padding to whole words has any: there, only zeros may stand.
