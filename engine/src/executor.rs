@@ -201,6 +201,18 @@ pub fn run_block(
     sampling: Sampling,
     fault: Option<&Fault>,
 ) -> Result<BlockRun, MerkleError> {
+    // In the pool from the first step on: else the pool would be woken and waited for at every linear.
+    rayon::scope(|_| run_steps(model, cache, (t, token), is_output, sampling, fault))
+}
+
+fn run_steps(
+    model: &Model,
+    cache: &mut Cache,
+    (t, token): (u32, u32),
+    is_output: bool,
+    sampling: Sampling,
+    fault: Option<&Fault>,
+) -> Result<BlockRun, MerkleError> {
     let mut hashing = Duration::ZERO;
     let count = model.program.len(is_output) as usize;
     let mut tensors: Vec<Tensor> = Vec::with_capacity(count);
