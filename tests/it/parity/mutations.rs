@@ -201,6 +201,9 @@ fn of_statement(
                 with("fewer weights", &|s| s.weightLeaves = leaf);
             }
             Ask::Token { t } => {
+                with("a token behind the last", &|s| {
+                    s.blockIndex = s.promptLength + s.outputLength
+                });
                 with("other tokens", &|s| {
                     other(&mut s.promptRoot);
                     other(&mut s.outputRoot);

@@ -33,7 +33,16 @@ fn noise(random: &mut Random) -> (Descriptor, u32) {
     let n = if random.below(2) == 0 { groups.wrapping_mul(small) } else { n };
     // Two more than there are.
     let format = random.below(6) as u8;
-    (Descriptor { op, format, inputs, n, k, groups, kv, w, b, c0, c1, c2, slot }, block)
+    let any = Descriptor { op, format, inputs, n, k, groups, kv, w, b, c0, c1, c2, slot };
+    let d = match random.below(32) {
+        // Odd heads, rotated by an odd number of elements.
+        0 => Descriptor { op: Op::Rope, n: 15, k: 5, c0: 3, ..any },
+        // As long as a tensor may be, and a byte more.
+        1 => Descriptor { op: Op::Quantize, n: i32::MAX as u32, groups: 1, c0: 12, ..any },
+        2 => Descriptor { op: Op::Quantize, n: 1 << 31, groups: 1, c0: 12, ..any },
+        _ => any,
+    };
+    (d, block)
 }
 
 fn draw(from: From, random: &mut Random) -> (Descriptor, u32) {
