@@ -89,7 +89,7 @@ def write(path, panels):
     head += f' width="{width}" height="{height}" font-family="sans-serif" font-size="12">'
     background = f'<rect width="{width}" height="{height}" fill="#ffffff"/>'
     path.write_text("\n".join([head, background, *body, "</svg>"]) + "\n")
-    print(path)
+    print(path.name)
 
 
 def rows(path):
