@@ -4,10 +4,12 @@ A mutant is killed if a vector of `target/vectors` (what the parity tests ask, s
 equivalent if the compiler gives the same code for it, and invalid if it doesn't compile. Every other one has survived: it needs
 a vector, or a line in contracts/tools/survivors.tsv that says why nothing can tell it from the original.
 
-    mutate.py [--sample N] [--library NAME ...] [--again FILE] [--out FILE] [--workers N]
+    mutate.py [--sample N] [--library NAME ...] [--again FILE] [--out FILE [--resume]] [--workers N]
 
 Deterministic: mutants are numbered in the order of the text, and a sample takes those whose hash is lowest. `--again` takes
-what survived a run whose `--out` it names: for new vectors, or more of them.
+what survived a run whose `--out` it names: for new vectors, or more of them. `--resume` goes on with a run of the same
+arguments that was stopped: what its `--out` already says of places that are still there stays, and is counted. A line of
+survivors.tsv that explains nothing, where all of its library was tried, fails the run as an unexplained survivor does.
 scripts/nightly.sh mutation builds what it needs, and runs it.
 """
 
@@ -150,10 +152,27 @@ class Tool:
         return answer.rstrip("\n")
 
 
-def quick_verifier():
-    """The verifier without the ops that the quick pipeline can't compile."""
+# Free memory isn't zero in a contract that has been at work; what a library reads of it shows.
+FILL = """
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            for { let i := 0 } lt(i, 0x2000) { i := add(i, 32) } { mstore(add(free, i), not(0)) }
+        }
+"""
+
+
+def filled_verifier():
+    """The verifier, amid memory in use."""
     text = (CONTRACTS / VERIFIER[0]).read_text()
-    return re.sub(r"\b(?:Linear|Attention)\.\w+\([^()]*\)", "acc", text)
+    filled, count = re.subn(r"(?<=returns \(bool\) \{\n)", lambda _: FILL, text)
+    if count != 1:
+        sys.exit("where the verifier begins is not where it was")
+    return filled
+
+
+def quick_verifier():
+    """As `filled_verifier`, without the ops that the quick pipeline can't compile."""
+    return re.sub(r"\b(?:Linear|Attention)\.\w+\([^()]*\)", "acc", filled_verifier())
 
 
 class Bench:
@@ -166,12 +185,12 @@ class Bench:
             "quick": Tool(judge, str(quick_vectors)),
             "whole": Tool(judge, str(vectors / "StepVerifier.jsonl")),
         }
-        self.quick = quick_verifier()
+        self.verifiers = {"quick": quick_verifier(), "whole": filled_verifier()}
 
     def code(self, build, changed):
         entry, contract = HARNESS if build == "harness" else VERIFIER
-        if build == "quick":
-            changed = {VERIFIER[0]: self.quick, **changed}
+        if build in self.verifiers:
+            changed = {VERIFIER[0]: self.verifiers[build], **changed}
         legacy = build != "whole"
         request = {"entry": entry, "contract": contract, "legacy": legacy, "changed": changed}
         return self.compiler.ask(json.dumps(request))
@@ -220,15 +239,21 @@ def arguments():
     parser.add_argument("--again", type=pathlib.Path, help="only what survived the run that wrote this")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--out", type=pathlib.Path, default=ROOT / "target" / "mutants.tsv")
+    parser.add_argument("--resume", action="store_true", help="go on with the run that wrote --out")
     return parser.parse_args()
 
 
-def survivors_of(path):
+def key(mutant):
+    return mutant.library, str(mutant.line), mutant.before, mutant.after
+
+
+def fates_of(path):
+    """What a run has written: fate and why of each mutant, by its key. A line that it was stopped at counts as not there."""
     with open(path, newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        whole = (line for line in file if line.endswith("\n"))
+        rows = csv.DictReader(whole, delimiter="\t", quoting=csv.QUOTE_NONE)
         return {
-            (row["library"], int(row["line"]), row["before"], row["after"])
-            for row in rows if row["fate"] in ("survived", "explained")
+            (row["library"], row["line"], row["before"], row["after"]): (row["fate"], row["why"]) for row in rows
         }
 
 
@@ -240,8 +265,8 @@ def chosen(options):
             of_library = sorted(sorted(of_library, key=rank)[: options.sample], key=lambda m: m.line)
         mutants += of_library
     if options.again:
-        again = survivors_of(options.again)
-        mutants = [m for m in mutants if (m.library, m.line, m.before, m.after) in again]
+        survivors = {k for k, (fate, _) in fates_of(options.again).items() if fate in ("survived", "explained")}
+        mutants = [m for m in mutants if key(m) in survivors]
     return mutants
 
 
@@ -250,12 +275,56 @@ def quick_vectors_of(vectors, to):
         out.writelines(line for line in lines if not json.loads(line)["name"].startswith(NOT_QUICK_OPS))
 
 
+class Record:
+    """What becomes of every mutant, in a file that is whole after each line, and in numbers."""
+
+    def __init__(self, path):
+        self.out = open(path, "w")
+        self.known = explained()
+        self.counts = collections.defaultdict(collections.Counter)
+        self.used = set()
+        self.unexplained = 0
+        print("library\tline\toperator\tbefore\tafter\tfate\twhy", file=self.out)
+
+    def add(self, mutant, fate, why):
+        library, line, operator, before, after, _ = mutant
+        if fate == "survived":
+            why = self.known.get((library, before, after), "")
+            fate = "explained" if why else fate
+            self.used.add((library, before, after))
+            self.unexplained += not why
+        self.counts[library][fate] += 1
+        print(library, line, operator, before, after, fate, why, sep="\t", file=self.out, flush=True)
+
+    def unused(self):
+        """Explanations of what is no longer there, or no longer survives, in libraries of which all was tried."""
+        return [k for k in self.known if k[0] in self.counts and k not in self.used]
+
+    def summary(self):
+        columns = ["killed", "equivalent", "invalid", "explained", "survived"]
+        print("| library | mutants | " + " | ".join(columns) + " |")
+        for library, fates in self.counts.items():
+            cells = [str(fates[c]) for c in columns]
+            print(f"| {library} | {sum(fates.values())} | " + " | ".join(cells) + " |")
+
+
+def check_originals(bench, mutants):
+    """The code of the unchanged libraries, for each build; ends the program if one doesn't meet its vectors."""
+    originals = {}
+    for build in sorted({b for m in mutants for b in builds_of(m.library)}):
+        originals[build] = bench.code(build, {})
+        verdict = bench.verdict(build, originals[build])
+        if verdict != "met":
+            sys.exit(f"the original, build {build}, doesn't meet its own vectors: {verdict}")
+    return originals
+
+
 def main():
     options = arguments()
     mutants = chosen(options)
+    former = fates_of(options.out) if options.resume and options.out.exists() else {}
     quick_vectors = options.out.with_suffix(".vectors.jsonl")
     quick_vectors_of(options.vectors, quick_vectors)
-    known = explained()
     local = threading.local()
 
     def bench():
@@ -263,33 +332,25 @@ def main():
             local.bench = Bench(options.judge, options.vectors, quick_vectors)
         return local.bench
 
-    originals = {}
-    for build in sorted({b for m in mutants for b in builds_of(m.library)}):
-        originals[build] = bench().code(build, {})
-        verdict = bench().verdict(build, originals[build])
-        if verdict != "met":
-            sys.exit(f"the original, build {build}, doesn't meet its own vectors: {verdict}")
-    counts = collections.defaultdict(collections.Counter)
-    unexplained = 0
-    with open(options.out, "w") as out, concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
-        print("library\tline\toperator\tbefore\tafter\tfate\twhy", file=out)
+    record = Record(options.out)
+    for mutant in mutants:
+        if key(mutant) in former:
+            fate, why = former[key(mutant)]
+            # Whether it is explained may have changed.
+            record.add(mutant, "survived" if fate == "explained" else fate, why)
+    mutants = [m for m in mutants if key(m) not in former]
+    originals = check_originals(bench(), mutants)
+    with concurrent.futures.ThreadPoolExecutor(options.workers) as pool:
         fates = pool.map(lambda m: try_mutant(bench(), originals, m), mutants)
-        for mutant, (fate, why) in zip(mutants, fates):
-            library, line, operator, before, after, _ = mutant
-            if fate == "survived":
-                why = known.get((library, before, after), "")
-                fate = "explained" if why else fate
-                unexplained += not why
-            counts[library][fate] += 1
-            print(library, line, operator, before, after, fate, why, sep="\t", file=out, flush=True)
-    columns = ["killed", "equivalent", "invalid", "explained", "survived"]
-    print("| library | mutants | " + " | ".join(columns) + " |")
-    for library, fates in counts.items():
-        cells = [str(fates[c]) for c in columns]
-        print(f"| {library} | {sum(fates.values())} | " + " | ".join(cells) + " |")
+        for mutant, fate in zip(mutants, fates):
+            record.add(mutant, *fate)
+    record.summary()
     print(f"every fate: {options.out}")
-    if unexplained:
-        sys.exit(f"{unexplained} mutants survived and nothing says why")
+    unused = record.unused() if options.sample is None and not options.again else []
+    for library, before, after in unused:
+        print(f"explains nothing: {library}: {before} -> {after}")
+    if record.unexplained or unused:
+        sys.exit(f"{record.unexplained} mutants survived and nothing says why; {len(unused)} lines explain nothing")
 
 
 main()

@@ -293,7 +293,10 @@ impl Draft<'_> {
             self.d.w = self.matrix(Format::I32, rows, c0);
         }
         self.d = Descriptor { n, k, c0, ..self.d };
-        element(self.random, n.into())
+        let i = element(self.random, n.into());
+        // The first of a head that isn't rotated, or any.
+        let copied = i - i % k + c0;
+        if c0 < k && self.random.below(4) == 0 { copied } else { i }
     }
 
     fn swiglu(&mut self) -> u32 {

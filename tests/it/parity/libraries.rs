@@ -336,6 +336,22 @@ fn finalizers(random: &mut Random) -> Vec<Vector> {
     out
 }
 
+/// Means of every length, and what a root that is a power of two divides; an element as large as leaves the normalized value
+/// unsaturated, and a weight of 1, so that its last bit shows.
+fn means(random: &mut Random) -> [Vector; 2] {
+    let n = 1 + random.below(4096);
+    let bits = 1 + random.below(63);
+    let mean = (1 << (bits - 1)) | random.bits() & ((1 << (bits - 1)) - 1);
+    let square = 1u64 << (2 * random.below(31));
+    [mean, square].map(|mean| {
+        let most = (1i64 << (42 - (mean.leading_zeros() >> 1))) - 1;
+        let most = most.min(i32::MAX.into()) as i32;
+        let x = if mean == square { most } else { most - (fx(random).abs() & (most >> 1)) };
+        let x = if random.below(2) == 0 { x } else { -x };
+        normalized(i128::from(mean) * i128::from(n), (n, 0), -8, (x, 1))
+    })
+}
+
 fn gumbel(word: u32) -> Vector {
     let noise = I256::unchecked_from(noise::gumbel(word));
     vector(&Libraries::gumbelCall { word: U256::from(word) }, Some(noise.abi_encode()))
@@ -347,7 +363,11 @@ fn noise(random: &mut Random) -> Vec<Vector> {
     let mut out: Vec<_> = [word, !word, random.bits() as u32].map(gumbel).into();
     let (seed, position) = (random.bits(), random.bits() as u32 >> random.below(32));
     let first = (random.bits() as u32 >> random.below(32)) & !255;
-    let i = random.below(256);
+    out.push(noise_of(seed, position, first, random.below(256)));
+    out
+}
+
+fn noise_of(seed: u64, position: u32, first: u32, i: u32) -> Vector {
     let of_id = I256::unchecked_from(noise::gumbel(noise::word(seed, position, first + i)));
     let call = Libraries::noiseCall {
         seed: U256::from(seed),
@@ -355,8 +375,18 @@ fn noise(random: &mut Random) -> Vec<Vector> {
         first: U256::from(first),
         i: U256::from(i),
     };
-    out.push(vector(&call, Some(of_id.abi_encode())));
-    out
+    vector(&call, Some(of_id.abi_encode()))
+}
+
+/// Noise that needs the last byte of its unit's words as it was: of the few words that show their low bits, one that lies there.
+fn last_byte_of_words() -> Vector {
+    const LAST: u32 = 243;
+    let shows = |first: &u32| {
+        let word = noise::word(0, 0, first + LAST);
+        noise::gumbel(word) != noise::gumbel(word | 0xff)
+    };
+    let first = (0..=u32::MAX - 255).step_by(256).find(shows).expect("some word is small");
+    noise_of(0, 0, first, LAST)
 }
 
 /// `cases` calls of every function, and more of some.
@@ -374,6 +404,7 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
         out.extend([word, !word, (1 << 31) - 9 + word].map(gumbel));
     }
     out.extend(WORDS.map(gumbel));
+    out.push(last_byte_of_words());
     out.extend(GATES.map(|gate| gated(gate, i32::MAX)));
     out.extend(unstopped(&mut Random::new(0x57)));
     for leaves in [1, 2, 4, 5] {
@@ -387,6 +418,7 @@ pub(crate) fn draw(cases: u64) -> Vec<Vector> {
         out.extend(arithmetic(&mut random));
         out.extend(noise(&mut random));
         out.extend(finalizers(&mut random));
+        out.extend(means(&mut random));
     }
     out
 }

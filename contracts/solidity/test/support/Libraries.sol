@@ -24,10 +24,9 @@ contract Libraries {
         assembly ("memory-safe") {
             at := mload(0x40)
             mstore(at, ours)
-            let free := add(at, 32)
-            mstore(0x40, free)
-            for { let i := 0 } lt(i, 0x2000) { i := add(i, 32) } { mstore(add(free, i), not(0)) }
+            mstore(0x40, add(at, 32))
         }
+        _fill();
         _;
         bytes32 left;
         bytes32 zero;
@@ -137,13 +136,23 @@ contract Libraries {
         return Noise.gumbel(word);
     }
 
-    /// The noise of id `first + i`.
+    /// The noise of id `first + i`; the words of the unit stay whoever works after them.
     function noise(uint256 seed, uint256 position, uint256 first, uint256 i)
         external
         pure
         amid
         returns (int256)
     {
-        return Noise.ofId(Noise.words(seed, position, first), i);
+        uint256 words = Noise.words(seed, position, first);
+        _fill();
+        return Noise.ofId(words, i);
+    }
+
+    /// Leaves ones in free memory.
+    function _fill() private pure {
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            for { let i := 0 } lt(i, 0x2000) { i := add(i, 32) } { mstore(add(free, i), not(0)) }
+        }
     }
 }

@@ -31,8 +31,8 @@ impl Draft<'_> {
             _ => pick(self.random, &HEADS),
         };
         if self.random.below(6) == 0 {
-            // One of the shifts behind the values is the last byte of a leaf.
-            (kv, k) = pick(self.random, &[(5, 102), (6, 85), (7, 73)]);
+            // One of the shifts behind the values is the last byte of a leaf, or the last value is its end.
+            (kv, k) = pick(self.random, &[(5, 102), (6, 85), (7, 73), (8, 64)]);
             groups = kv;
         }
         self.d = Descriptor { groups, kv, k, ..self.d };
@@ -48,7 +48,12 @@ impl Draft<'_> {
             let sums = Tensor::styled(self.random, heads, 4, 0, style);
             self.input(1, sums);
             self.cache(2, kv, k, 12);
-            return element(self.random, values);
+            return match self.random.below(3) {
+                // Its value, or its head's sum, ends where a leaf does.
+                0 if kv * k > 511 => 511 / k * (groups / kv) * k + 511 % k,
+                1 if groups > 255 => 255 * k + self.random.below(k),
+                _ => element(self.random, values),
+            };
         }
         if self.random.below(2) == 0 {
             let q = Tensor::styled(self.random, values, 2, groups, Style::Bits(12));
