@@ -6,7 +6,7 @@
 mod build;
 mod commit;
 
-use crate::executor::{Cache, Tensor, run_block};
+use crate::executor::{Cache, Tensor, rerun_block};
 use crate::fault::{Fault, FaultError, FaultSpec};
 use crate::fold::Inputs;
 use crate::model::Model;
@@ -404,11 +404,9 @@ impl Run {
         if block >= self.blocks() {
             return Err(FaultError::Block { block, blocks: self.blocks() }.into());
         }
-        let mut cache = self.cache.prefix(block as usize);
         let (position, is_output) = ((block, self.token(block)), self.is_output(block));
         let (sampling, fault) = (self.sampling, self.fault.as_ref());
-        let run = run_block(&self.model, &mut cache, position, is_output, sampling, fault)?;
-        let tensors = run.tensors;
+        let tensors = rerun_block(&self.model, &self.cache, position, is_output, sampling, fault)?;
         let trees = trees(&tensors)?;
         let tree = Tree::new(trees.iter().map(Tree::root).collect())?;
         Ok(Expansion { block, tensors, trees, tree })

@@ -128,6 +128,40 @@ pub trait Backend: fmt::Debug + Send + Sync {
     /// # Errors
     /// Too little memory, with the numbers; a lost device.
     fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError>;
+
+    /// The device for single steps, until the answer is dropped; sequences wait meanwhile. `None`
+    /// if the backend computes whole blocks only, or is at work: then the reference needn't wait.
+    fn steps(&self) -> Option<Box<dyn Steps + '_>> {
+        None
+    }
+}
+
+/// Values of a quantized tensor, and the shifts of its groups.
+pub type Quantized<'a> = (&'a [i16], &'a [u8]);
+
+/// Single steps of a block, where every tensor is wanted. Each has the bits of its op in
+/// `reference`, of inputs in the ranges that the ops before it yield.
+pub trait Steps {
+    /// Linear number `index` of [`Decoder::linears`], with its bias; `x` has 15 bits.
+    ///
+    /// # Panics
+    /// If there is no such linear, or the lengths aren't its own.
+    fn linear(&mut self, index: usize, x: Quantized<'_>, residual: Option<&[i32]>, out: &mut [i32]);
+
+    /// Scores of the last position that `k` has: `q` is `[head][element]`, 12 bits; `k`
+    /// `[position][KV head][element]`, 11 bits; `out` `[head][position]`.
+    ///
+    /// # Panics
+    /// If the lengths aren't the model's.
+    fn scores(&mut self, q: Quantized<'_>, k: Quantized<'_>, out: &mut [i32]);
+
+    /// Mix of the last position that `v` has: `probs` is `[head][position]`, at most 2^14; `sums`,
+    /// any, has one for each head; `v` is `[position][KV head][element]`, 12 bits; `out`
+    /// `[head][element]`.
+    ///
+    /// # Panics
+    /// If the lengths aren't the model's.
+    fn mix(&mut self, probs: &[u16], sums: &[u32], v: Quantized<'_>, out: &mut [i32]);
 }
 
 /// A sequence in progress.

@@ -22,6 +22,8 @@ mod pack;
 mod sample;
 mod sequence;
 mod simd;
+mod single;
+mod steps;
 mod team;
 #[cfg(test)]
 mod tests;
@@ -29,7 +31,7 @@ mod workspace;
 
 pub use simd::Isa;
 
-use crate::backend::{Backend, BackendError, Sequence};
+use crate::backend::{Backend, BackendError, Sequence, Steps};
 use crate::decoder::Decoder;
 use memory::Budget;
 use model::Model;
@@ -98,5 +100,8 @@ impl Backend for Cpu {
 
     fn sequence(self: Arc<Self>, positions: usize) -> Result<Box<dyn Sequence>, BackendError> {
         Ok(Box::new(sequence::CpuSequence::new(self, positions)?))
+    }
+    fn steps(&self) -> Option<Box<dyn Steps + '_>> {
+        Some(Box::new(steps::CpuSteps::new(self)?))
     }
 }

@@ -108,6 +108,9 @@ pub struct Norm {
     pub exponent: i32,
 }
 
+/// Linears of a layer.
+pub(crate) const LAYER_LINEARS: usize = 7;
+
 /// The weights of one layer, named as in the list of steps.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "the steps of README.md carry these names")]
@@ -126,7 +129,7 @@ pub struct Layer {
 impl Layer {
     /// Its linears, in program order.
     #[must_use]
-    pub fn linears(&self) -> [&Linear; 7] {
+    pub fn linears(&self) -> [&Linear; LAYER_LINEARS] {
         let Self { attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down, .. } = self;
         [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down]
     }
@@ -165,4 +168,11 @@ pub struct Decoder {
     pub output_norm: Norm,
     /// The head: `vocabulary` × `width`.
     pub output: Linear,
+}
+
+impl Decoder {
+    /// All linears, in program order: every layer's, then the head.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().flat_map(Layer::linears).chain([&self.output])
+    }
 }

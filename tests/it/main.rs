@@ -10,6 +10,8 @@ mod backends;
 mod browser;
 /// Whole disputes on the embedded EVM.
 mod dispute;
+/// Blocks computed again, on a backend and without.
+mod expansion;
 /// Model ids, roots and answers that must never change.
 mod golden;
 /// Every op in Rust against the contract.

@@ -47,6 +47,19 @@ impl Activations {
         }
     }
 
+    /// The one row `values`, quantized already; a multiple of 32.
+    pub(super) fn of_row(values: &[i16], shift: u8) -> Self {
+        let blocks = values.as_chunks::<BLOCK>().0;
+        let sum = |block: &[i16; BLOCK]| block.iter().map(|&q| i32::from(q)).sum();
+        Self {
+            blocks: blocks.len(),
+            group: 1,
+            pairs: blocks.iter().map(|block| bytemuck::cast(*block)).collect(),
+            sums: blocks.iter().map(sum).collect(),
+            shifts: vec![shift],
+        }
+    }
+
     /// Bytes of a row.
     pub(super) const fn row_bytes(cols: usize) -> usize {
         2 * cols + 4 * (cols / BLOCK) + 1

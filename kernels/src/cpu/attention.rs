@@ -217,7 +217,7 @@ impl Kernel for Softmax<'_> {
 /// The score, given the scaled dot product, below 2^62, and `e` from -2 on (-1 on quantized
 /// values).
 #[inline(always)]
-fn finish_score(p: i64, e: i32) -> i32 {
+pub(super) fn finish_score(p: i64, e: i32) -> i32 {
     // Half up by one bit more, which also covers a shift by 0.
     let rounded = ((p << 1) >> e.max(0)).wrapping_add(1) >> 1;
     let clamped = rounded.clamp(-LIMIT, LIMIT);

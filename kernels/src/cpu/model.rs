@@ -5,7 +5,7 @@ use super::pack::{Packed, matrix_lines, pack};
 use super::simd::Line;
 use super::team::Team;
 use crate::backend::BackendError;
-use crate::decoder::{Decoder, Layer, Linear};
+use crate::decoder::{Decoder, LAYER_LINEARS, Linear};
 use std::sync::Arc;
 
 /// The packed linears of one layer.
@@ -28,14 +28,18 @@ pub(super) struct Model {
     pub(super) output: Packed,
 }
 
-fn all_linears(decoder: &Decoder) -> impl Iterator<Item = &Linear> {
-    decoder.layers.iter().flat_map(Layer::linears).chain([&decoder.output])
+impl PackedLayer {
+    /// Its linears, in program order.
+    fn linears(&self) -> [&Packed; LAYER_LINEARS] {
+        let Self { attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down } = self;
+        [attn_k, attn_v, attn_q, attn_output, ffn_gate, ffn_up, ffn_down]
+    }
 }
 
 impl Model {
     /// Lines of all matrices.
     fn lines(decoder: &Decoder) -> usize {
-        all_linears(decoder).map(|linear| matrix_lines(&linear.weights)).sum()
+        decoder.linears().map(|linear| matrix_lines(&linear.weights)).sum()
     }
 
     /// Bytes that packing takes.
@@ -47,7 +51,7 @@ impl Model {
     pub(super) fn new(decoder: Arc<Decoder>, team: &mut Team) -> Result<Self, BackendError> {
         let mut arena = Arena::new("the packed model", Self::lines(&decoder))?;
         let mut rest = arena.lines_mut();
-        for linear in all_linears(&decoder) {
+        for linear in decoder.linears() {
             let (lines, after) = rest.split_at_mut(matrix_lines(&linear.weights));
             pack(&linear.weights, lines, team);
             linear.weights.bytes.release();
@@ -68,6 +72,14 @@ impl Model {
         let layers = layers.collect();
         let output = packed(&decoder.output);
         Ok(Self { decoder, layers, output })
+    }
+
+    /// Number `index` of [`Decoder::linears`], if there are so many.
+    pub(super) fn linear(&self, index: usize) -> Option<&Packed> {
+        match self.layers.get(index / LAYER_LINEARS) {
+            Some(layer) => Some(layer.linears()[index % LAYER_LINEARS]),
+            None => (index == self.layers.len() * LAYER_LINEARS).then_some(&self.output),
+        }
     }
 
     pub(super) fn decoder(&self) -> &Decoder {
