@@ -8,6 +8,7 @@ use crate::decoder::Decoder;
 use crate::reference::{Reference, Sampling};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What is asked of the last positions of a batch, beside their K and V rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub struct Batch {
     pub samples: Vec<u32>,
     /// `[position with a head][vocabulary]`, if asked for.
     pub logits: Vec<i32>,
-    /// Fx values at ±(2^31 − 1) in all steps of the batch.
+    /// Fx values at ±(2^31 − 1) in all steps of the batch. Without logits, of all sequences that went through together.
     pub saturations: u64,
 }
 
@@ -189,6 +190,11 @@ pub trait Sequence: Send {
 
     /// Forgets all positions from `len` on.
     fn truncate(&mut self, len: usize);
+
+    /// Time of all calls so far in which the backend worked for other sequences.
+    fn waited(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Compares a backend with the reference on the model itself: two positions at once, then one alone, every K and V row and

@@ -3,8 +3,9 @@
 //! A matrix is packed once at load, at the size of the file (`pack`); generation streams it from
 //! memory, and a batch takes each panel from the cache for eight positions at once (`linear`). Keys
 //! and values are kept as attention reads them (`cache`, `attention`). Kernels are written once
-//! over `simd`; [`Isa`] picks the instruction set at run time. `forward` goes through a batch in
-//! parts of [`BATCH`] positions, so memory is bounded whatever the length.
+//! over `simd`; [`Isa`] picks the instruction set at run time. Positions go through in parts of
+//! [`BATCH`], so memory is bounded whatever the length; sequences that are run at the same time
+//! share their parts (`queue`).
 
 mod activations;
 mod arena;
@@ -19,6 +20,7 @@ mod memory;
 mod mix;
 mod model;
 mod pack;
+mod queue;
 mod sample;
 mod sequence;
 mod simd;
@@ -27,6 +29,8 @@ mod steps;
 mod team;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod together;
 mod workspace;
 
 pub use simd::Isa;
@@ -35,19 +39,22 @@ use crate::backend::{Backend, BackendError, Sequence, Steps};
 use crate::decoder::Decoder;
 use memory::Budget;
 use model::Model;
+use queue::Queue;
 use std::sync::{Arc, Mutex};
 use workspace::Workspace;
 
 /// Positions that go through the layers together.
 pub const BATCH: usize = 256;
 
-/// A decoder on the CPU. One call of `forward` runs at a time, with all threads; others wait.
+/// A decoder on the CPU. One part runs at a time, with all threads; calls of `forward` that wait
+/// meanwhile go together.
 #[derive(Debug)]
 pub struct Cpu {
     isa: Isa,
     model: Model,
     budget: Budget,
     threads: usize,
+    queue: Queue,
     workspace: Mutex<Workspace>,
 }
 
@@ -81,7 +88,7 @@ impl Cpu {
         budget.check("the packed model", size)?;
         let model = Model::new(decoder, &mut team)?;
         let workspace = Mutex::new(Workspace::new(model.decoder(), team));
-        Ok(Self { isa, model, budget, threads, workspace })
+        Ok(Self { isa, model, budget, threads, queue: Queue::default(), workspace })
     }
 }
 

@@ -2,6 +2,10 @@
 #![deny(clippy::float_arithmetic)]
 #![deny(unsafe_code)]
 
+// Helpers of the tests name the crate as its users do.
+#[cfg(test)]
+extern crate self as refute_kernels;
+
 pub mod backend;
 pub mod cpu;
 pub mod decoder;

@@ -11,6 +11,7 @@ use super::simd::Line;
 use super::team::{Parts, Team};
 use crate::Heads;
 use crate::backend::{BackendError, Rows};
+use std::ops::Range;
 
 /// Positions of a unit.
 pub(super) const UNIT: usize = 32;
@@ -111,47 +112,90 @@ impl Cache {
     fn values_at(&self) -> usize {
         self.k_shifts.len() * k_lines(&self.shape)
     }
+}
 
-    /// Writes the rows of layer `l`, of positions from `start` on.
-    pub(super) fn write(
-        &mut self,
-        team: &mut Team,
-        l: usize,
-        start: usize,
-        k: &RowsRef<'_>,
-        v: &RowsRef<'_>,
-    ) {
+/// Rows of one layer that are to be written: those of positions from `start` on.
+pub(super) struct Write<'a> {
+    pub(super) cache: &'a mut Cache,
+    pub(super) start: usize,
+    pub(super) k: RowsRef<'a>,
+    pub(super) v: RowsRef<'a>,
+}
+
+/// Writes rows of layer `l`, each into its own cache; all are of the same shape.
+pub(super) fn write<'a>(team: &mut Team, l: usize, writes: impl Iterator<Item = Write<'a>>) {
+    let mut units = Vec::new();
+    let targets: Vec<Target<'_>> = writes
+        .enumerate()
+        .map(|(i, write)| {
+            let end = write.start + write.k.shifts.len() / write.cache.shape.kv;
+            units.extend((write.start / UNIT..end.div_ceil(UNIT)).map(|block| (i, block)));
+            Target::new(write, l, end)
+        })
+        .collect();
+    let Some(kv) = targets.first().map(|target| target.shape.kv) else { return };
+    team.run(units.len() * kv, &|_, task| {
+        let (i, block) = units[task / kv];
+        targets[i].write(block, task % kv);
+    });
+}
+
+/// A cache that is being written.
+struct Target<'a> {
+    shape: Heads,
+    /// Number of the layer's first unit, and units of a head.
+    first: usize,
+    blocks: usize,
+    positions: Range<usize>,
+    k: RowsRef<'a>,
+    v: RowsRef<'a>,
+    k_units: Parts<'a, Line>,
+    v_units: Parts<'a, Line>,
+    k_shifts: Parts<'a, [u8; UNIT]>,
+    v_shifts: Parts<'a, [u8; UNIT]>,
+}
+
+impl<'a> Target<'a> {
+    fn new(Write { cache, start, k, v }: Write<'a>, l: usize, end: usize) -> Self {
+        let values_at = cache.values_at();
+        let (k_units, v_units) = cache.arena.lines_mut().split_at_mut(values_at);
+        Self {
+            shape: cache.shape,
+            first: l * cache.shape.kv * cache.blocks,
+            blocks: cache.blocks,
+            positions: start..end,
+            k,
+            v,
+            k_units: Parts::new(k_units),
+            v_units: Parts::new(v_units),
+            k_shifts: Parts::new(&mut cache.k_shifts),
+            v_shifts: Parts::new(&mut cache.v_shifts),
+        }
+    }
+
+    /// Writes the rows that are in unit `block` of head `g`.
+    fn write(&self, block: usize, g: usize) {
         let Heads { kv, len, .. } = self.shape;
         let (k_lines, v_lines) = (k_lines(&self.shape), v_lines(&self.shape));
-        let v_width = v_width(&self.shape);
-        let end = start + k.shifts.len() / kv;
-        let blocks = start / UNIT..end.div_ceil(UNIT);
-        let all_blocks = self.blocks;
-        let values_at = self.values_at();
-        let (k_part, v_part) = self.arena.lines_mut().split_at_mut(values_at);
-        let (k_parts, v_parts) = (Parts::new(k_part), Parts::new(v_part));
-        let k_shifts = Parts::new(&mut self.k_shifts);
-        let v_shifts = Parts::new(&mut self.v_shifts);
-        team.run(blocks.len() * kv, &|_, task| {
-            let (block, g) = (blocks.start + task / kv, task % kv);
-            let unit = (l * kv + g) * all_blocks + block;
-            // SAFETY: every task has a unit of its own.
-            #[expect(unsafe_code, reason = "parts that tasks write")]
-            let (k_unit, v_unit, k_shift, v_shift) = unsafe {
-                (
-                    k_parts.part(unit * k_lines..(unit + 1) * k_lines),
-                    v_parts.part(unit * v_lines..(unit + 1) * v_lines),
-                    &mut k_shifts.part(unit..unit + 1)[0],
-                    &mut v_shifts.part(unit..unit + 1)[0],
-                )
-            };
-            for position in start.max(block * UNIT)..end.min((block + 1) * UNIT) {
-                let (i, row) = (position % UNIT, (position - start) * kv + g);
-                (k_shift[i], v_shift[i]) = (k.shifts[row], v.shifts[row]);
-                write_key(k_unit, i, &k.values[row * len..][..len]);
-                write_value(&mut v_unit[i / 2 * v_width..], i % 2, &v.values[row * len..][..len]);
-            }
-        });
+        let unit = self.first + g * self.blocks + block;
+        // SAFETY: every task has a unit of its own.
+        #[expect(unsafe_code, reason = "parts that tasks write")]
+        let (k_unit, v_unit, k_shift, v_shift) = unsafe {
+            (
+                self.k_units.part(unit * k_lines..(unit + 1) * k_lines),
+                self.v_units.part(unit * v_lines..(unit + 1) * v_lines),
+                &mut self.k_shifts.part(unit..unit + 1)[0],
+                &mut self.v_shifts.part(unit..unit + 1)[0],
+            )
+        };
+        let Range { start, end } = self.positions;
+        for position in start.max(block * UNIT)..end.min((block + 1) * UNIT) {
+            let (i, row) = (position % UNIT, (position - start) * kv + g);
+            (k_shift[i], v_shift[i]) = (self.k.shifts[row], self.v.shifts[row]);
+            write_key(k_unit, i, &self.k.values[row * len..][..len]);
+            let lines = &mut v_unit[i / 2 * v_width(&self.shape)..];
+            write_value(lines, i % 2, &self.v.values[row * len..][..len]);
+        }
     }
 }
 
@@ -160,6 +204,17 @@ impl Cache {
 pub(super) struct RowsRef<'a> {
     pub(super) values: &'a [i16],
     pub(super) shifts: &'a [u8],
+}
+
+impl<'a> RowsRef<'a> {
+    /// Some positions' rows of `kv` heads.
+    pub(super) fn new(rows: &'a Rows, positions: Range<usize>, kv: usize, len: usize) -> Self {
+        let groups = positions.start * kv..positions.end * kv;
+        Self {
+            values: &rows.values[groups.start * len..groups.end * len],
+            shifts: &rows.shifts[groups],
+        }
+    }
 }
 
 impl<'a> From<&'a Rows> for RowsRef<'a> {

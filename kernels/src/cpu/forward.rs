@@ -1,55 +1,72 @@
-//! The steps of a block, for some consecutive positions at once.
+//! The steps of a block, for some positions of some sequences at once.
 
 use super::activations::Activations;
-use super::attention::{Query, ROWS, attend};
-use super::cache::{Cache, Layer, RowsRef};
+use super::attention::{Query, ROWS, Scratch, attend};
+use super::cache::{self, Layer, RowsRef};
 use super::elementwise::{Quantize, RmsNorm, Rope};
 use super::matmul::{Run, count_to};
 use super::model::{Model, PackedLayer};
+use super::queue::Share;
 use super::sample::Draw;
 use super::simd::Isa;
 use super::team::Parts;
 use super::workspace::{Rows, Workspace};
-use crate::backend::Batch;
+use crate::backend::Head;
 use crate::decoder::{Decoder, Norm};
-use crate::reference::{Sampling, embed};
+use crate::reference::embed;
 use std::ops::Range;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 /// Rows of a task that goes element by element.
 const CHUNK: usize = 4;
 
-/// Some positions of a batch.
+/// Where a row of a part comes from.
 #[derive(Clone, Copy)]
+struct Place {
+    token: u32,
+    position: usize,
+    /// The share, and the index of the token in its job.
+    share: usize,
+    at: usize,
+}
+
+/// Some positions of some sequences, each a row. Those that have a head come last, so that the last
+/// layer goes on with one range of rows; a sequence's own stay in order.
 pub(super) struct Part<'a> {
-    pub(super) isa: Isa,
-    pub(super) model: &'a Model,
-    pub(super) tokens: &'a [u32],
-    /// Of the first token.
-    pub(super) position: usize,
+    isa: Isa,
+    model: &'a Model,
+    rows: Vec<Place>,
     /// The first row that has a head.
-    pub(super) first_head: usize,
-    pub(super) sampling: Sampling,
+    first_head: usize,
 }
 
-/// Where a part's results go.
-pub(super) struct Yield<'a> {
-    pub(super) batch: &'a mut Batch,
-    /// The part's first row in the batch.
-    pub(super) start: usize,
-    /// Heads of the batch before this part.
-    pub(super) heads: usize,
-}
+impl<'a> Part<'a> {
+    pub(super) fn new(isa: Isa, model: &'a Model, shares: &[Share]) -> Self {
+        let places = |has_head: bool| {
+            shares.iter().enumerate().flat_map(move |(share, Share { job, taken, .. })| {
+                let first_head = job.first_head().clamp(taken.start, taken.end);
+                let range = if has_head { first_head..taken.end } else { taken.start..first_head };
+                let place = move |at| {
+                    let (token, position) = (job.tokens[at], job.position + at);
+                    Place { token, position, share, at }
+                };
+                range.map(place)
+            })
+        };
+        let mut rows: Vec<Place> = places(false).collect();
+        let first_head = rows.len();
+        rows.extend(places(true));
+        Self { isa, model, rows, first_head }
+    }
 
-impl Part<'_> {
-    /// Runs the part; the cache holds all positions before it.
-    pub(super) fn run(&self, workspace: &mut Workspace, cache: &mut Cache, to: Yield<'_>) {
+    /// Runs the part; the caches hold all positions before it.
+    pub(super) fn run(&self, workspace: &mut Workspace, shares: &mut [Share]) {
         let saturations = AtomicU64::new(0);
         let Workspace { team, rows, scratch } = workspace;
         let run = Run { isa: self.isa, team, saturations: &saturations };
-        let mut steps = Steps { part: *self, decoder: self.model.decoder(), run, rows };
-        let all = 0..self.tokens.len();
+        let mut steps = Steps { part: self, decoder: self.model.decoder(), run, rows };
+        let all = 0..self.rows.len();
         let heads = self.first_head..all.end;
         steps.embed();
         let last = self.model.layers.len().saturating_sub(1);
@@ -58,34 +75,26 @@ impl Part<'_> {
             let active = if l == last { heads.clone() } else { all.clone() };
             steps.norm_quant(&steps.decoder.layers[l].attn_norm, all.clone());
             steps.linears_of_attention(layer, active.clone());
-            steps.keys_and_values(l, cache, &mut to.batch.carried, to.start);
+            steps.keys_and_values(l, shares);
             if active.is_empty() {
                 continue;
             }
             steps.queries(active.clone());
-            steps.attention(cache.layer(l), scratch, active.clone());
+            steps.attention(l, shares, scratch, active.clone());
             steps.feed_forward(l, layer, active);
         }
         if !heads.is_empty() {
-            steps.norm_quant(&steps.decoder.output_norm, heads.clone());
-            let vocabulary = steps.decoder.vocabulary;
-            let logits = if to.batch.logits.is_empty() {
-                &mut []
-            } else {
-                &mut to.batch.logits[to.heads * vocabulary..][..heads.len() * vocabulary]
-            };
-            let samples = &mut to.batch.samples[to.heads..][..heads.len()];
-            let Steps { mut run, rows, .. } = steps;
-            let draw = Draw { isa: self.isa, sampling: self.sampling, position: self.position };
-            run.head(&self.model.output, &rows.normal, heads, draw, samples, logits);
+            steps.norm_quant(&steps.decoder.output_norm, heads);
+            steps.head(shares);
         }
-        to.batch.saturations += saturations.into_inner();
+        let saturations = saturations.into_inner();
+        shares.iter_mut().for_each(|share| share.job.batch.saturations += saturations);
     }
 }
 
 /// The steps of a part.
 struct Steps<'a> {
-    part: Part<'a>,
+    part: &'a Part<'a>,
     decoder: &'a Decoder,
     run: Run<'a>,
     rows: &'a mut Rows,
@@ -96,10 +105,10 @@ impl Steps<'_> {
     fn embed(&mut self) {
         let matrix = &self.decoder.token_embd;
         let (x, width) = (Parts::new(&mut self.rows.x), self.decoder.width);
-        let tokens = self.part.tokens;
-        self.run.team.run(tokens.len().div_ceil(CHUNK), &|_, task| {
-            for row in chunk(task, &(0..tokens.len())) {
-                let token = tokens[row] as usize;
+        let rows = &self.part.rows;
+        self.run.team.run(rows.len().div_ceil(CHUNK), &|_, task| {
+            for row in chunk(task, &(0..rows.len())) {
+                let token = rows[row].token as usize;
                 // SAFETY: every task has rows of its own.
                 #[expect(unsafe_code, reason = "parts that tasks write")]
                 let x = unsafe { x.part(row * width..(row + 1) * width) };
@@ -131,7 +140,7 @@ impl Steps<'_> {
     /// K and V of all rows, q of those that go on.
     fn linears_of_attention(&mut self, layer: &PackedLayer, active: Range<usize>) {
         let Rows { k, v, q, normal, .. } = &mut *self.rows;
-        let all = 0..self.part.tokens.len();
+        let all = 0..self.part.rows.len();
         let (k, v) = ((&layer.attn_k, &mut k[..]), (&layer.attn_v, &mut v[..]));
         let q = (&layer.attn_q, &mut q[..]);
         if active == all {
@@ -142,36 +151,34 @@ impl Steps<'_> {
         }
     }
 
-    /// Rope and Quantize; into the batch, and from there into the cache.
-    fn keys_and_values(
-        &mut self,
-        l: usize,
-        cache: &mut Cache,
-        carried: &mut [crate::backend::Rows],
-        start: usize,
-    ) {
+    /// Rope and Quantize; into the batches, and from there into the caches.
+    fn keys_and_values(&mut self, l: usize, shares: &mut [Share]) {
         let Decoder { kv, head_len, .. } = *self.decoder;
-        let all = 0..self.part.tokens.len();
-        let width = kv * head_len;
-        let (groups, values) =
-            (start * kv..(start + all.len()) * kv, start * width..(start + all.len()) * width);
-        let [k_out, v_out] = &mut carried[2 * l..][..2] else { return };
-        for (out, x, bits, rope) in
-            [(&mut *k_out, &mut self.rows.k, 11, true), (&mut *v_out, &mut self.rows.v, 12, false)]
+        let all = 0..self.part.rows.len();
+        let place = |row: usize| {
+            let Place { share, at, .. } = self.part.rows[row];
+            (share, at)
+        };
+        for (slot, x, bits, rope) in
+            [(2 * l, &mut self.rows.k, 11, true), (2 * l + 1, &mut self.rows.v, 12, false)]
         {
-            let out = Quantized {
-                values: Parts::new(&mut out.values[values.clone()]),
-                shifts: Parts::new(&mut out.shifts[groups.clone()]),
+            let carried = shares.iter_mut().map(|share| &mut share.job.batch.carried[slot]);
+            let outs = carried.map(|rows| Quantized {
+                values: Parts::new(&mut rows.values),
+                shifts: Parts::new(&mut rows.shifts),
                 groups: kv,
                 bits,
-            };
-            rotate_and_quantize(&mut self.run, &self.part, all.clone(), x, rope, &out);
+            });
+            let outs: Vec<Quantized<'_>> = outs.collect();
+            rotate_and_quantize(&mut self.run, self.part, all.clone(), x, rope, &outs, &place);
         }
-        let rows = [k_out, v_out].map(|rows| RowsRef {
-            values: &rows.values[values.clone()],
-            shifts: &rows.shifts[groups.clone()],
+        let writes = shares.iter_mut().map(|Share { job, taken, .. }| {
+            let rows =
+                |slot: usize| RowsRef::new(&job.batch.carried[slot], taken.clone(), kv, head_len);
+            let (k, v) = (rows(2 * l), rows(2 * l + 1));
+            cache::Write { cache: &mut job.cache, start: job.position + taken.start, k, v }
         });
-        cache.write(self.run.team, l, self.part.position, &rows[0], &rows[1]);
+        cache::write(self.run.team, l, writes);
     }
 
     /// Rope and Quantize of q.
@@ -183,35 +190,33 @@ impl Steps<'_> {
             groups: self.decoder.heads,
             bits: 12,
         };
-        rotate_and_quantize(&mut self.run, &self.part, rows, q, true, &out);
+        rotate_and_quantize(&mut self.run, self.part, rows, q, true, &[out], &|row| (0, row));
     }
 
     /// From Scores to Mix.
     fn attention(
         &mut self,
-        cache: Layer<'_>,
-        scratch: &[std::sync::Mutex<super::attention::Scratch>],
+        l: usize,
+        shares: &[Share],
+        scratch: &[Mutex<Scratch>],
         rows: Range<usize>,
     ) {
         let Decoder { heads, kv, head_len, score_scale, .. } = *self.decoder;
         let Rows { q_pairs, q_shifts, mixed, .. } = &mut *self.rows;
         let (q_pairs, q_shifts, mixed) = (&*q_pairs, &*q_shifts, Parts::new(mixed));
         let (isa, saturations) = (self.run.isa, self.run.saturations);
-        let (position, group) = (self.part.position, heads / kv);
+        let (places, group) = (&self.part.rows, heads / kv);
+        let layers: Vec<Layer<'_>> = shares.iter().map(|share| share.job.cache.layer(l)).collect();
         // Query rows of one KV head: the group's heads of one position after the other.
-        let queries = rows.len() * group;
-        let share = (queries * kv).div_ceil(2 * self.run.team.threads());
-        let size = share.clamp(1, ROWS);
-        let tasks = queries.div_ceil(size);
-        self.run.team.run(kv * tasks, &|worker, task| {
-            // The last ones see the most positions: they come first.
-            let (g, first) = (task % kv, (tasks - 1 - task / kv) * size);
-            let range = first..queries.min(first + size);
-            let head = |i: usize| (rows.start + i / group) * heads + g * group + i % group;
+        let share = (rows.len() * group * kv).div_ceil(2 * self.run.team.threads());
+        let tasks = queries(places, rows, group, share.clamp(1, ROWS));
+        self.run.team.run(kv * tasks.len(), &|worker, task| {
+            let (g, range) = (task % kv, tasks[task / kv].clone());
+            let head = |i: usize| (i / group) * heads + g * group + i % group;
             let query = |i: usize| Query {
                 q: &q_pairs[head(i) * head_len / 2..][..head_len / 2],
                 shift: q_shifts[head(i)],
-                positions: position + rows.start + i / group + 1,
+                positions: places[i / group].position + 1,
             };
             let out = |i: usize| {
                 // SAFETY: every task has query rows of its own.
@@ -220,6 +225,7 @@ impl Steps<'_> {
                     mixed.part(head(i) * head_len..(head(i) + 1) * head_len)
                 }
             };
+            let cache = layers[places[range.start / group].share];
             let input: Vec<Query<'_>> = range.clone().map(query).collect();
             let mut output: Vec<&mut [i32]> = range.map(out).collect();
             let mut scratch = scratch[worker].lock().unwrap_or_else(PoisonError::into_inner);
@@ -240,6 +246,47 @@ impl Steps<'_> {
         quantize(&mut self.run, product, hidden, rows.clone(), product_quant);
         self.run.linear(&mut [(&layer.ffn_down, x)], product_quant, rows, true);
     }
+
+    /// The tokens of all rows that have a head, and their logits if they are wanted.
+    fn head(&mut self, shares: &mut [Share]) {
+        let heads = self.part.first_head..self.part.rows.len();
+        let places = &self.part.rows[heads.clone()];
+        let draw = |place: &Place| {
+            let sampling = shares[place.share].job.head.sampling();
+            Draw { isa: self.part.isa, sampling, position: place.position }
+        };
+        let draws: Vec<Draw> = places.iter().map(draw).collect();
+        let first = |share: &Share| places[0].at - share.job.first_head();
+        let logits = match shares {
+            // Who wants logits is alone.
+            [share] if matches!(share.job.head, Head::Logits(_)) => {
+                let (first, width) = (first(share), self.decoder.vocabulary);
+                &mut share.job.batch.logits[first * width..][..heads.len() * width]
+            }
+            _ => &mut [],
+        };
+        let output = &self.part.model.output;
+        let samples = self.run.head(output, &self.rows.normal, heads, &draws, logits);
+        for (place, sample) in places.iter().zip(samples) {
+            let job = &mut shares[place.share].job;
+            let index = place.at - job.first_head();
+            job.batch.samples[index] = sample;
+        }
+    }
+}
+
+/// Query rows that go together: up to `size`, all of one sequence. Number `i` is of row
+/// `i / group`. Of a sequence the last ones come first, which see the most positions.
+fn queries(places: &[Place], rows: Range<usize>, group: usize, size: usize) -> Vec<Range<usize>> {
+    let mut first = rows.start;
+    let of_sequences = places[rows].chunk_by(|a, b| (a.share, a.at + 1) == (b.share, b.at));
+    let cut = |places: &[Place]| {
+        let all = first * group..(first + places.len()) * group;
+        first += places.len();
+        let starts = all.clone().step_by(size).rev();
+        starts.map(|start| start..all.end.min(start + size)).collect::<Vec<_>>()
+    };
+    of_sequences.flat_map(cut).collect()
 }
 
 /// The rows of a task.
@@ -261,7 +308,7 @@ fn quantize(run: &mut Run<'_>, x: &[i32], width: usize, rows: Range<usize>, out:
     });
 }
 
-/// Rows of heads, each quantized by itself.
+/// Where rows of heads go, each quantized by itself.
 struct Quantized<'a> {
     values: Parts<'a, i16>,
     shifts: Parts<'a, u8>,
@@ -269,30 +316,34 @@ struct Quantized<'a> {
     bits: u32,
 }
 
+/// `place` says to which output a row goes, and which row it is there. All have the same shape.
 fn rotate_and_quantize(
     run: &mut Run<'_>,
     part: &Part<'_>,
     rows: Range<usize>,
     x: &mut [i32],
     rope: bool,
-    out: &Quantized<'_>,
+    outs: &[Quantized<'_>],
+    place: &(dyn Fn(usize) -> (usize, usize) + Sync),
 ) {
+    let Some(&Quantized { groups, bits, .. }) = outs.first() else { return };
     let Decoder { head_len, rotated, .. } = *part.model.decoder();
     let table = &part.model.decoder().rope;
-    let (groups, bits) = (out.groups, out.bits);
     let width = groups * head_len;
     let (isa, saturations, x) = (run.isa, run.saturations, Parts::new(x));
     run.team.run(rows.len().div_ceil(CHUNK), &|_, task| {
         for row in chunk(task, &rows) {
-            let range = row * width..(row + 1) * width;
-            // SAFETY: every task has rows of its own.
+            let (out, to) = place(row);
+            let out = &outs[out];
+            // SAFETY: every task has rows of its own, and so their places.
             #[expect(unsafe_code, reason = "parts that tasks write")]
             let (x, values, shifts) = unsafe {
-                let shifts = out.shifts.part(row * groups..(row + 1) * groups);
-                (x.part(range.clone()), out.values.part(range), shifts)
+                let values = out.values.part(to * width..(to + 1) * width);
+                let shifts = out.shifts.part(to * groups..(to + 1) * groups);
+                (x.part(row * width..(row + 1) * width), values, shifts)
             };
             if rope {
-                let row = &table[(part.position + row) * rotated..][..rotated];
+                let row = &table[part.rows[row].position * rotated..][..rotated];
                 count_to(saturations, isa.run(Rope { x, head_len, row }));
             }
             let heads = x.chunks_exact(head_len).zip(values.chunks_exact_mut(head_len));

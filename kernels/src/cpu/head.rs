@@ -11,17 +11,17 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 impl Run<'_> {
-    /// The tokens of rows `rows` of `x`, and their logits if `logits` has room for them.
+    /// The tokens of rows `rows` of `x`, each drawn in its own way; their logits if `logits` has
+    /// room for them.
     pub(super) fn head(
         &mut self,
         output: &Packed,
         x: &Activations,
         rows: Range<usize>,
-        draw: Draw,
-        samples: &mut [u32],
+        draws: &[Draw],
         logits: &mut [i32],
-    ) {
-        let keys: Vec<Mutex<i128>> = samples.iter().map(|_| Mutex::new(LOWEST)).collect();
+    ) -> Vec<u32> {
+        let keys: Vec<Mutex<i128>> = draws.iter().map(|_| Mutex::new(LOWEST)).collect();
         let keep = !logits.is_empty();
         let logits = Parts::new(logits);
         let isa = self.isa;
@@ -38,7 +38,7 @@ impl Run<'_> {
                     for ((values, best), row) in tile.values.iter().zip(&mut best).zip(rows.clone())
                     {
                         let values = &values[..columns.len()];
-                        *best = draw.panel(row, columns.start, values, *best);
+                        *best = draws[row - first].panel(columns.start, values, *best);
                         if keep {
                             let range = (row - first) * output.rows;
                             // SAFETY: every task has rows or columns of its own.
@@ -56,8 +56,7 @@ impl Run<'_> {
             }
             count_to(saturations, count);
         });
-        for (sample, key) in samples.iter_mut().zip(keys) {
-            *sample = index(key.into_inner().unwrap_or_else(PoisonError::into_inner));
-        }
+        let key = |key: Mutex<i128>| key.into_inner().unwrap_or_else(PoisonError::into_inner);
+        keys.into_iter().map(|best| index(key(best))).collect()
     }
 }

@@ -15,19 +15,18 @@ pub(super) const LOWEST: i128 = (i64::MIN as i128) << 32;
 /// Ids that share one counter of the generator.
 const LANES: usize = 4;
 
-/// How the tokens of a part are drawn.
+/// How a token is drawn.
 #[derive(Clone, Copy)]
 pub(super) struct Draw {
     pub(super) isa: Isa,
     pub(super) sampling: Sampling,
-    /// Of the part's first row.
+    /// Of the row whose token it is.
     pub(super) position: usize,
 }
 
 impl Draw {
-    /// The larger of `best` and the largest key of a panel's logits, in row `row` of the part, the
-    /// first with index `first`.
-    pub(super) fn panel(&self, row: usize, first: usize, logits: &[i32], best: i128) -> i128 {
+    /// The larger of `best` and the largest key of a panel's logits, the first with index `first`.
+    pub(super) fn panel(&self, first: usize, logits: &[i32], best: i128) -> i128 {
         let max = logits.iter().fold(i32::MIN, |max, &y| max.max(y));
         let Sampling { seed, temperature } = self.sampling;
         if temperature == 0 {
@@ -40,7 +39,7 @@ impl Draw {
         if scored(max, noise::NOISE_MAX) < score(best) {
             return best;
         }
-        let position = (self.position + row) as u32;
+        let position = self.position as u32;
         let words = self.isa.run(Words { seed, position, group: (first / LANES) as u32 });
         let words = words.as_flattened();
         logits.iter().zip(words).enumerate().fold(best, |best, (i, (&logit, &word))| {
@@ -126,7 +125,7 @@ mod tests {
                 [(709_613, 1 << 16, [0, 0]), (89_846, 302_555, [0, 1])]
             {
                 let draw = Draw { isa, sampling: Sampling { seed, temperature }, position: 7 };
-                assert_eq!(index(draw.panel(0, 0, &logits, LOWEST)), 0);
+                assert_eq!(index(draw.panel(0, &logits, LOWEST)), 0);
             }
         }
     }
@@ -142,12 +141,12 @@ mod tests {
         for isa in Isa::all() {
             for (seed, temperature) in (3..).zip(temperatures.repeat(8)) {
                 let sampling = Sampling { seed, temperature };
-                let draw = Draw { isa, sampling, position: 1000 };
+                let draw = Draw { isa, sampling, position: 1000 + seed as usize };
                 for spread in [0, 8, 16, 20, 31] {
                     let logits = logits(spread, 3 * PANEL + 5);
                     let panels = logits.chunks(PANEL).enumerate();
                     let best = panels.fold(LOWEST, |best, (panel, logits)| {
-                        draw.panel(seed as usize, panel * PANEL, logits, best)
+                        draw.panel(panel * PANEL, logits, best)
                     });
                     let token = crate::sample::forward(sampling, 1000 + seed as u32, &logits);
                     assert_eq!(index(best), token, "{isa:?}, {sampling:?}, {spread}");

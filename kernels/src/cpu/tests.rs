@@ -4,7 +4,7 @@
 use super::activations::Activations;
 use super::arena::Arena;
 use super::attention::{Query, ROWS, Scratch, attend};
-use super::cache::{Cache, RowsRef};
+use super::cache::{self, Cache, RowsRef};
 use super::elementwise::{Quantize, RmsNorm, Rope, SwiGlu};
 use super::linear::{Accumulate, Finish, TILE};
 use super::pack::{PANEL, Packed, matrix_lines, pack};
@@ -295,7 +295,8 @@ fn compare_attention(shape: Heads, q: &[i16], q_shifts: &[u8], carried: &Carried
     let mut cache = Cache::new(shape, 1, positions).unwrap();
     let (k_rows, v_rows) =
         (RowsRef { values: k, shifts: k_shifts }, RowsRef { values: v, shifts: v_shifts });
-    cache.write(&mut Team::new(1).unwrap(), 0, 0, &k_rows, &v_rows);
+    let write = cache::Write { cache: &mut cache, start: 0, k: k_rows, v: v_rows };
+    cache::write(&mut Team::new(1).unwrap(), 0, std::iter::once(write));
     let scale = 1_548_074_000 / len as u32;
     let (mut s, mut maxima) = (vec![0; heads * positions], vec![0; heads]);
     scores::forward(&shape, scale, q, q_shifts, k, k_shifts, &mut s);
