@@ -34,7 +34,7 @@ impl Run<'_> {
                 let mut best = [LOWEST; TILE];
                 for panel in panels.clone() {
                     let columns = panel * PANEL..output.rows.min((panel + 1) * PANEL);
-                    count += tile.compute(output, panel, rows.clone(), false);
+                    count += tile.compute(output, panel, (rows.clone(), true), false);
                     for ((values, best), row) in tile.values.iter().zip(&mut best).zip(rows.clone())
                     {
                         let values = &values[..columns.len()];

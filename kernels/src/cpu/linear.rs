@@ -27,6 +27,8 @@ pub(super) struct Accumulate<'a> {
     pub(super) panel: usize,
     pub(super) x: &'a Activations,
     pub(super) rows: Range<usize>,
+    /// Whether the panel still comes from memory.
+    pub(super) fetch: bool,
     pub(super) out: &'a mut Sums,
 }
 
@@ -51,16 +53,17 @@ impl Accumulate<'_> {
         let panel = self.matrix.panel(self.panel);
         let (group, first) = self.x.place(self.rows.start);
         let x = self.x.group(group);
-        let n = self.rows.len();
+        let (n, mut fetch) = (self.rows.len(), self.fetch);
         let mut at = 0;
         while at < n {
             let (first, out) = (first + at, &mut self.out[at..]);
             at += match n - at {
-                8.. if S::LARGE => part::<S, F, 8>(simd, panel, x, first, out),
-                4.. => part::<S, F, 4>(simd, panel, x, first, out),
-                2.. => part::<S, F, 2>(simd, panel, x, first, out),
-                _ => part::<S, F, 1>(simd, panel, x, first, out),
+                8.. if S::LARGE => part::<S, F, 8>(simd, panel, x, (first, fetch), out),
+                4.. => part::<S, F, 4>(simd, panel, x, (first, fetch), out),
+                2.. => part::<S, F, 2>(simd, panel, x, (first, fetch), out),
+                _ => part::<S, F, 1>(simd, panel, x, (first, fetch), out),
             };
+            fetch = false;
         }
     }
 }
@@ -71,14 +74,14 @@ fn part<S: Simd, F: Packing, const P: usize>(
     simd: S,
     panel: &[Line],
     x: Group<'_>,
-    first: usize,
+    (first, fetch): (usize, bool),
     out: &mut [[i64; PANEL]],
 ) -> usize {
     if S::LARGE {
-        tile::<S, F, P, 2>(simd, panel, 0, x, first, out);
+        tile::<S, F, P, 2>(simd, panel, 0, x, (first, fetch), out);
     } else {
-        tile::<S, F, P, 1>(simd, panel, 0, x, first, out);
-        tile::<S, F, P, 1>(simd, panel, 1, x, first, out);
+        tile::<S, F, P, 1>(simd, panel, 0, x, (first, fetch), out);
+        tile::<S, F, P, 1>(simd, panel, 1, x, (first, false), out);
     }
     P
 }
@@ -90,14 +93,14 @@ fn tile<S: Simd, F: Packing, const P: usize, const R: usize>(
     panel: &[Line],
     half: usize,
     x: Group<'_>,
-    first: usize,
+    (first, fetch): (usize, bool),
     out: &mut [[i64; PANEL]],
 ) {
     let mut wide = [[simd.wide_zero(); R]; P];
     let x = x.pairs.chunks_exact(x.size).zip(x.sums.chunks_exact(x.size));
     for (lines, (x, sums)) in panel.chunks_exact(F::LINES).zip(x) {
         let weights = &lines[F::LINES - F::WEIGHTS..];
-        if P == 1 {
+        if fetch {
             // The next panel follows, so this also reaches ahead of the panel's end.
             simd.prefetch(lines, AHEAD);
         }

@@ -73,7 +73,9 @@ impl Run<'_> {
             for panel in panels {
                 let (matrix, out, panel) = find(&outputs, panel);
                 let columns = panel * PANEL..matrix.rows.min((panel + 1) * PANEL);
+                let first = rows.start;
                 for rows in x.by_group(rows.clone()) {
+                    let fetch = rows.start == first;
                     let n = columns.len();
                     let part = |row: usize| {
                         let range = row * matrix.rows;
@@ -89,7 +91,7 @@ impl Run<'_> {
                             value[..n].copy_from_slice(part(row));
                         }
                     }
-                    count += tile.compute(matrix, panel, rows.clone(), residual);
+                    count += tile.compute(matrix, panel, (rows.clone(), fetch), residual);
                     for (value, row) in tile.values.iter().zip(rows) {
                         part(row).copy_from_slice(&value[..n]);
                     }
@@ -117,9 +119,11 @@ impl Run<'_> {
             let mut count = 0;
             for panel in panels {
                 let columns = panel * PANEL..gate.rows.min((panel + 1) * PANEL);
+                let first = rows.start;
                 for rows in x.by_group(rows.clone()) {
-                    count += gates.compute(gate, panel, rows.clone(), false);
-                    count += ups.compute(up, panel, rows.clone(), false);
+                    let fetch = rows.start == first;
+                    count += gates.compute(gate, panel, (rows.clone(), fetch), false);
+                    count += ups.compute(up, panel, (rows.clone(), fetch), false);
                     count += isa.run(SwiGlu {
                         gate: gates.values[..rows.len()].as_flattened(),
                         up: ups.values[..rows.len()].as_flattened(),
@@ -166,18 +170,18 @@ impl<'a> Tile<'a> {
         Self { isa, x, sums: [[0; PANEL]; TILE], values: [[0; PANEL]; TILE] }
     }
 
-    /// Computes `values`, to which they are added if they hold a `residual`. Yields how many are
-    /// saturated.
+    /// Computes `values`, to which they are added if they hold a `residual`. `fetch` says whether the panel still comes from
+    /// memory. Yields how many are saturated.
     pub(super) fn compute(
         &mut self,
         matrix: &Packed,
         panel: usize,
-        rows: Range<usize>,
+        (rows, fetch): (Range<usize>, bool),
         residual: bool,
     ) -> u64 {
         let shifts = &self.x.shifts()[rows.clone()];
         let sums = &mut self.sums;
-        self.isa.run(Accumulate { matrix, panel, x: self.x, rows, out: sums });
+        self.isa.run(Accumulate { matrix, panel, x: self.x, rows, fetch, out: sums });
         self.isa.run(Finish {
             sums,
             shifts,

@@ -251,7 +251,14 @@ fn compare_linear(rng: &mut Rng, linear: &Linear, packed: &Packed, n: usize) {
                     value[..columns.len()].copy_from_slice(&residual[row][columns.clone()]);
                 }
                 let rows = group.clone();
-                isa.run(Accumulate { matrix: packed, panel, x: &x, rows, out: &mut sums });
+                isa.run(Accumulate {
+                    matrix: packed,
+                    panel,
+                    x: &x,
+                    rows,
+                    fetch: true,
+                    out: &mut sums,
+                });
                 let shifts = &x.shifts()[group.clone()];
                 let bias = packed.bias(panel);
                 let count =
