@@ -7,7 +7,12 @@ use refute_kernels::backend::{Backend, Head};
 use refute_kernels::reference::{Reference, Sampling};
 use serde::Serialize;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
+
+/// Short requests that are answered, and checked, at the same time; and their tokens, half of them the prompt.
+const TOGETHER: usize = 8;
+const SHORT: usize = 32;
 
 /// What `refute bench` prints; rates are medians over the repeats.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +43,14 @@ pub struct Report {
     pub decode_commitment_share: f64,
     /// Prompt and answer checked, as a watcher does.
     pub verify_tokens_per_s: f64,
+    /// Short requests that were run at the same time, each 16 + 16 tokens.
+    pub together: usize,
+    /// Tokens generated for all of them, committed to.
+    pub generate_together_tokens_per_s: f64,
+    /// Their answers checked one after the other.
+    pub verify_short_tokens_per_s: f64,
+    /// Their answers checked together.
+    pub verify_together_tokens_per_s: f64,
     /// Positions that the hashing thread gets through.
     pub hash_positions_per_s: f64,
     /// One block with all its tensors and trees, for a dispute.
@@ -54,6 +67,9 @@ struct Times {
     prefill_committed: Vec<f64>,
     decode_committed: Vec<f64>,
     verify: Vec<f64>,
+    generate_together: Vec<f64>,
+    verify_short: Vec<f64>,
+    verify_together: Vec<f64>,
     hash: Vec<f64>,
     expand: Vec<f64>,
 }
@@ -99,11 +115,15 @@ pub fn measure(
             bare(&backend, &tokens, answer, &mut times)?;
         }
         rest(model, &run, &mut times)?;
+        short(model, &mut times)?;
     }
     // Before medians sort them.
     let prefill_commitment_share = share(&times.prefill, &times.prefill_committed);
     let decode_commitment_share = share(&times.decode, &times.decode_committed);
     let positions = (prompt + answer as usize - 1) as f64;
+    let (short_prompt, short_answer) = short_sizes(model);
+    let generated = (TOGETHER * short_answer) as f64;
+    let checked = (TOGETHER * (short_prompt + short_answer - 1)) as f64;
     let decoded = f64::from(answer.saturating_sub(1));
     let rate = |count: f64, times: &mut [f64]| count / median(times).max(1e-9);
     Ok(Report {
@@ -120,6 +140,10 @@ pub fn measure(
         prefill_commitment_share,
         decode_commitment_share,
         verify_tokens_per_s: rate(positions, &mut times.verify),
+        together: TOGETHER,
+        generate_together_tokens_per_s: rate(generated, &mut times.generate_together),
+        verify_short_tokens_per_s: rate(checked, &mut times.verify_short),
+        verify_together_tokens_per_s: rate(checked, &mut times.verify_together),
         hash_positions_per_s: rate(positions, &mut times.hash),
         expand_ms: 1e3 * median(&mut times.expand),
         peak_memory_bytes: peak_memory_bytes(),
@@ -175,6 +199,46 @@ fn rest(model: &Arc<Model>, run: &Run, times: &mut Times) -> Result<(), RunError
     run.expand(run.blocks() - run.output().len() as u32 / 2 - 1)?;
     times.expand.push(start.elapsed().as_secs_f64());
     Ok(())
+}
+
+/// Tokens of a short request's prompt and answer.
+fn short_sizes(model: &Model) -> (usize, usize) {
+    let half = (SHORT.min(model.decoder().context) / 2).max(1);
+    (half, half)
+}
+
+/// Short requests: answered together, then checked one by one, then together.
+fn short(model: &Arc<Model>, times: &mut Times) -> Result<(), RunError> {
+    let (prompt, answer) = short_sizes(model);
+    let vocabulary = model.config.vocabulary as usize;
+    let token = |i: usize| (i * 6151 % vocabulary) as u32;
+    let prompts: Vec<Vec<u32>> =
+        (0..TOGETHER).map(|i| (0..prompt).map(|t| token(i * prompt + t)).collect()).collect();
+    let start = Instant::now();
+    let runs = at_once(&prompts, |prompt| Run::generate_exactly(model, prompt, answer as u32))?;
+    times.generate_together.push(start.elapsed().as_secs_f64());
+    let check = |run: &Run| Run::replay(model, run.prompt(), run.output(), None, &mut |_, _| true);
+    let start = Instant::now();
+    runs.iter().map(check).collect::<Result<Vec<_>, _>>()?;
+    times.verify_short.push(start.elapsed().as_secs_f64());
+    let start = Instant::now();
+    at_once(&runs, check)?;
+    times.verify_together.push(start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// Each in a thread of its own.
+fn at_once<T: Sync>(
+    what: &[T],
+    run: impl Fn(&T) -> Result<Run, RunError> + Sync,
+) -> Result<Vec<Run>, RunError> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = what.iter().map(|what| scope.spawn(|| run(what))).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    })
 }
 
 /// The most resident memory so far, from Linux's `/proc`.

@@ -24,6 +24,12 @@ const MEASURED_S: f64 = 0.5;
 const MEASURED_BYTES: usize = 64 << 20;
 /// Measurements of each; the best counts.
 const TURNS: usize = 2;
+/// Checks that run at the same time, at most.
+pub const AT_ONCE_MAX: usize = 128;
+/// How long these may take together: a longer one fills the machine by itself, and would only delay the others.
+const AT_ONCE: Duration = Duration::from_secs(2);
+/// What these may keep in memory together, bytes; a single one may take more.
+const AT_ONCE_BYTES: u64 = 512 << 20;
 /// How far a gauge follows the last run, and how far off it may come to think it is.
 const FOLLOW: f64 = 0.3;
 const CORRECTION: Range<f64> = 0.05..50.0;
@@ -124,6 +130,19 @@ fn bytes(linear: &Linear) -> u64 {
 
 fn layer_bytes(decoder: &Decoder) -> u64 {
     decoder.layers.iter().flat_map(|layer| layer.linears()).map(bytes).sum()
+}
+
+/// How many of these checks, each with the time that it is expected to take, are best run at the same time: the first ones,
+/// while they are short and small together. A backend that takes positions of several runs at once reads the weights once for
+/// all of them.
+pub fn at_once<'a>(checks: impl IntoIterator<Item = (&'a Cost, Duration)>) -> usize {
+    let (mut memory_bytes, mut time) = (0u64, Duration::ZERO);
+    let fits = |(i, (cost, expected)): &(usize, (&Cost, Duration))| {
+        memory_bytes = memory_bytes.saturating_add(cost.memory_bytes);
+        time = time.saturating_add(*expected);
+        *i == 0 || time <= AT_ONCE && memory_bytes <= AT_ONCE_BYTES
+    };
+    checks.into_iter().take(AT_ONCE_MAX).enumerate().take_while(fits).count()
 }
 
 /// How fast a model runs on this machine.
@@ -342,6 +361,27 @@ mod tests {
         let most = Cost::of(&model, usize::MAX, usize::MAX);
         assert_eq!(most, Cost::of(&model, 1, context));
         assert_eq!(Cost::of(&model, 0, 0).positions, 0);
+    }
+
+    #[test]
+    fn short_and_small_checks_run_together_and_others_alone() {
+        let check = |ms, mebibytes: u64| {
+            let cost = Cost { memory_bytes: mebibytes << 20, ..Cost::default() };
+            (cost, Duration::from_millis(ms))
+        };
+        let count = |checks: &[(Cost, Duration)]| {
+            at_once(checks.iter().map(|(cost, expected)| (cost, *expected)))
+        };
+        assert_eq!(count(&[]), 0);
+        assert_eq!(count(&[check(1, 1); 2 * AT_ONCE_MAX]), AT_ONCE_MAX);
+        assert_eq!(count(&[check(500, 0); 9]), 4);
+        assert_eq!(count(&[check(0, 128); 9]), 4);
+        assert_eq!(count(&[check(9_000, 0), check(1, 0)]), 1);
+        assert_eq!(count(&[check(1, 900), check(1, 0)]), 1);
+        // The order is the caller's: nobody is passed over.
+        assert_eq!(count(&[check(1, 0), check(9_000, 0), check(1, 0)]), 1);
+        let huge = Cost { memory_bytes: u64::MAX, ..Cost::default() };
+        assert_eq!(count(&[(huge, Duration::MAX), (huge, Duration::MAX)]), 1);
     }
 
     #[test]

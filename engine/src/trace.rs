@@ -88,7 +88,7 @@ impl From<BackendError> for RunError {
     }
 }
 
-/// Where the time of a run went.
+/// Where the time of a run went; of what it shared with other runs, its share.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Timing {
     /// Positions that went through together, or that yield no token.

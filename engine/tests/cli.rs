@@ -182,9 +182,10 @@ fn answers_are_checked_together_and_each_check_ends_at_its_first_wrong_token() {
         home.write("answers.json", lines.join("\n").as_bytes());
     };
     write(&answers);
-    let verify =
-        ["verify", "--model", "tiny.gguf", "--backend", "reference", "--claims", "answers.json"];
-    let reports = home.json(&verify);
+    let verify = |backend: &'static str| {
+        ["verify", "--model", "tiny.gguf", "--backend", backend, "--claims", "answers.json"]
+    };
+    let reports = home.json(&verify("cpu"));
     assert_eq!(reports.as_array().unwrap().len(), 2);
     for (report, answer) in reports.as_array().unwrap().iter().zip(&answers) {
         assert_eq!(
@@ -207,22 +208,26 @@ fn answers_are_checked_together_and_each_check_ends_at_its_first_wrong_token() {
     let mut foreign = root.clone();
     foreign["tokens"] = vec![1_000_000].into();
     write(&[lie.clone(), root, foreign, answers[1].clone()]);
-    let output = home.refute(&[&verify[..], &["--json"]].concat());
-    assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("3 of 4"), "{}", text(&output.stderr));
-    let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let valid: Vec<bool> =
-        reports.as_array().unwrap().iter().map(|r| r["valid"].as_bool().unwrap()).collect();
-    assert_eq!(valid, [false, false, false, true]);
-    // Block by block, as the reference runs, nothing is computed behind the first wrong token.
-    assert_eq!(reports[0]["positions"], len(&lie, "prompt_tokens"));
-    assert_eq!(reports[0]["expected_token"], answers[0]["tokens"][0]);
-    assert_eq!(reports[0]["trace_root"], Value::Null);
-    assert_eq!(reports[1]["trace_root"], answers[1]["trace_root"]);
-    assert!(reports[2]["error"].as_str().unwrap().contains("vocabulary"));
+    for backend in ["reference", "cpu"] {
+        let output = home.refute(&[&verify(backend)[..], &["--json"]].concat());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains("3 of 4"), "{}", text(&output.stderr));
+        let reports: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let valid: Vec<bool> =
+            reports.as_array().unwrap().iter().map(|r| r["valid"].as_bool().unwrap()).collect();
+        assert_eq!(valid, [false, false, false, true]);
+        // Block by block, as the reference runs, nothing is computed behind the first wrong token.
+        if backend == "reference" {
+            assert_eq!(reports[0]["positions"], len(&lie, "prompt_tokens"));
+        }
+        assert_eq!(reports[0]["expected_token"], answers[0]["tokens"][0]);
+        assert_eq!(reports[0]["trace_root"], Value::Null);
+        assert_eq!(reports[1]["trace_root"], answers[1]["trace_root"]);
+        assert!(reports[2]["error"].as_str().unwrap().contains("vocabulary"));
+    }
 
     home.write("answers.json", b"[1, 2");
-    assert!(home.error(&verify).contains("answers.json"));
+    assert!(home.error(&verify("cpu")).contains("answers.json"));
 }
 
 #[test]

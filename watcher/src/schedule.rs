@@ -1,21 +1,15 @@
 //! In which order claims are checked, and which of them can't be in time.
 //!
-//! Checks run one after the other, so the claim whose window ends first comes first; that order keeps all deadlines if any order
-//! does. Where none does, as many claims as possible are kept in time: whenever one would be late, the longest so far gives way
+//! All checks take the same machine, so the claim whose window ends first comes first; that order keeps all deadlines if any order
+//! does, and short ones that run at the same time are only faster. Where none does, as many claims as possible are kept in time: whenever one would be late, the longest so far gives way
 //! (Moore and Hodgson). Those that gave way come last, for the estimate may be too high.
 
 use alloy::primitives::B256;
-use refute_engine::cost::Cost;
+use refute_engine::cost::{self, Cost};
+use std::time::Duration;
 
 /// Milliseconds between a verdict and the end of the window that a challenge needs to get into a block.
 const CHALLENGE_MS: u64 = 15_000;
-
-/// Checks that run at the same time.
-const AT_ONCE_MAX: usize = 8;
-/// What these may take together, milliseconds: each takes all threads, so a longer one only delays the others.
-const AT_ONCE_MS: u64 = 2_000;
-/// What these may keep in memory together; a single one may take more.
-const AT_ONCE_BYTES: u64 = 512 << 20;
 
 /// A claim that is to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +73,10 @@ fn limit_ms(now_s: u64, task: &Task) -> u64 {
 
 /// How many of a plan's first slots run now: all that were started, and more while they are short and small together.
 pub fn at_once(plan: &[Slot]) -> usize {
-    let mut memory_bytes = 0u64;
-    let fits = |(i, slot): &(usize, &Slot)| {
-        memory_bytes = memory_bytes.saturating_add(slot.task.cost.memory_bytes);
-        let small = slot.ready_ms <= AT_ONCE_MS && memory_bytes <= AT_ONCE_BYTES;
-        *i == 0 || slot.task.started || (small && *i < AT_ONCE_MAX)
-    };
-    plan.iter().enumerate().take_while(fits).count()
+    let started = plan.iter().take_while(|slot| slot.task.started).count();
+    let expected = |task: &Task| Duration::from_millis(task.expected_ms);
+    let checks = plan.iter().map(|slot| (&slot.task.cost, expected(&slot.task)));
+    started.max(cost::at_once(checks))
 }
 
 #[cfg(test)]
@@ -174,15 +165,15 @@ mod tests {
     }
 
     #[test]
-    fn short_checks_run_together_and_long_ones_alone() {
+    fn what_was_started_goes_on_and_others_join_while_all_are_short() {
         let short = |id| Task { expected_ms: 100, ..task(id, 600, 0) };
-        let many: Vec<Task> = (0..20).map(short).collect();
-        assert_eq!(at_once(&plan(NOW_S, &many)), AT_ONCE_MAX);
+        let many: Vec<Task> = (0..9).map(short).collect();
+        assert_eq!(at_once(&plan(NOW_S, &many)), 9);
         assert_eq!(at_once(&plan(NOW_S, &[task(1, 600, 100), task(2, 700, 1)])), 1);
-        let large = |id| Task { cost: cost(400 << 20), ..short(id) };
-        assert_eq!(at_once(&plan(NOW_S, &[large(1), large(2)])), 1);
         assert_eq!(at_once(&[]), 0);
         let started = |id| Task { started: true, ..task(id, 600, 100) };
         assert_eq!(at_once(&plan(NOW_S, &[started(1), started(2), short(3)])), 2);
+        let started = |id| Task { started: true, ..short(id) };
+        assert_eq!(at_once(&plan(NOW_S, &[started(1), started(2), short(3)])), 3);
     }
 }

@@ -66,7 +66,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
     let (prompt, answer) = (report.prompt, report.r#gen);
     let percent = |share: f64| 100.0 * share;
     let row = |what: String, value: f64, unit: &str| vec![what, format!("{value:.1}"), unit.into()];
-    let tokens = "tokens/s";
+    let (tokens, together) = ("tokens/s", report.together);
     let mut rows = vec![
         row(format!("prompt of {prompt}"), report.prefill_tokens_per_s, tokens),
         row("  with commitments".into(), report.prefill_committed_tokens_per_s, tokens),
@@ -75,6 +75,13 @@ fn print(report: &Report) -> anyhow::Result<()> {
         row("commitments cost, prompt".into(), percent(report.prefill_commitment_share), "%"),
         row("commitments cost, generation".into(), percent(report.decode_commitment_share), "%"),
         row(format!("verification of {prompt} + {answer}"), report.verify_tokens_per_s, tokens),
+        row("  of short answers, one by one".into(), report.verify_short_tokens_per_s, tokens),
+        row(format!("  of {together} together"), report.verify_together_tokens_per_s, tokens),
+        row(
+            format!("generation of {together} short answers together"),
+            report.generate_together_tokens_per_s,
+            tokens,
+        ),
         row("hashing alone".into(), report.hash_positions_per_s, "positions/s"),
         row("one block expanded".into(), report.expand_ms, "ms"),
     ];

@@ -7,15 +7,17 @@ use super::execute::{Answer, Prompt, TokenFile, rate, read};
 use anyhow::{Context, bail};
 use clap::{ArgGroup, Args};
 use indicatif::ProgressBar;
-use refute_engine::cost::{Cost, Gauge};
+use refute_engine::cost::{self, Cost, Gauge};
 use refute_engine::model::Model;
 use refute_engine::request;
 use refute_engine::trace::{Ask, Run, RunError};
 use refute_engine::ui::{self, Style, Unit};
+use refute_kernels::reference::Sampling;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread::ScopedJoinHandle;
+use std::time::{Duration, Instant};
 
 /// Re-check answers: every token, and the trace root
 #[derive(Args)]
@@ -38,19 +40,40 @@ pub(super) struct Arguments {
     trace_root: Option<String>,
     #[command(flatten)]
     drawing: Drawing,
-    /// Many answers with their prompts: what `run --json` printed, one after the other. The model is loaded once
+    /// Many answers with their prompts: what `run --json` printed, one after the other. The model is loaded once, and
+    /// short ones are checked together
     #[arg(long, value_name = "FILE", conflicts_with_all = ["prompt", "prompt_tokens", "output", "trace_root", "temperature", "seed"])]
     claims: Option<PathBuf>,
 }
 
-/// What is checked; the fields are those of `run --json`.
+/// What is read of an answer; the fields are those of `run --json`.
 #[derive(Deserialize)]
-struct Claim {
+struct Printed {
     prompt_tokens: Vec<u32>,
     tokens: Vec<u32>,
     trace_root: Option<String>,
     #[serde(flatten)]
     drawn: Drawn,
+}
+
+/// What is checked.
+struct Claim {
+    prompt: Vec<u32>,
+    output: Vec<u32>,
+    trace_root: Option<String>,
+    sampling: Sampling,
+}
+
+impl Claim {
+    fn new(printed: Printed) -> anyhow::Result<Self> {
+        let Printed { prompt_tokens: prompt, tokens: output, trace_root, drawn } = printed;
+        let trace_root = trace_root.map(|root| root.to_ascii_lowercase());
+        Ok(Self { prompt, output, trace_root, sampling: drawn.sampling()? })
+    }
+
+    fn cost(&self, model: &Model) -> Cost {
+        Cost::of(model, self.prompt.len(), self.output.len())
+    }
 }
 
 /// What is expected of a check before it is run.
@@ -60,6 +83,20 @@ struct Expected {
     cost: Cost,
     multiply_accumulates: u64,
     seconds: f64,
+}
+
+impl Expected {
+    fn new(cost: Cost, gauge: &Gauge) -> Self {
+        Self {
+            multiply_accumulates: cost.multiply_accumulates(),
+            seconds: gauge.seconds(&cost),
+            cost,
+        }
+    }
+
+    fn time(&self) -> Duration {
+        Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::MAX)
+    }
 }
 
 /// What `verify --json` prints; a list of it for `--claims`.
@@ -77,6 +114,7 @@ struct Report {
     cost: Expected,
     /// Positions that were computed: fewer than there are if a wrong token came early.
     positions: usize,
+    /// Of answers that were checked together: its share, by positions.
     seconds: f64,
     verify_tokens_per_s: f64,
     backend: &'static str,
@@ -88,15 +126,28 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
     let claims = claims(args, &model)?;
     let mut gauge = Gauge::measure(&model)?;
     let mut reports = Vec::with_capacity(claims.len());
-    for claim in claims {
-        let report = check(&model, claim, &mut gauge, json)?;
-        if let (None, Some(error)) = (&args.claims, &report.error) {
-            bail!("{error}");
-        }
+    let mut rest = &claims[..];
+    while !rest.is_empty() {
+        let expected: Vec<Expected> = rest
+            .iter()
+            .take(cost::AT_ONCE_MAX)
+            .map(|c| Expected::new(c.cost(&model), &gauge))
+            .collect();
+        let together = cost::at_once(expected.iter().map(|e| (&e.cost, e.time())));
+        let (claims, later) = rest.split_at(together);
+        rest = later;
         if !json {
-            print_verdict(&report);
+            print_cost(&expected[..together]);
         }
-        reports.push(report);
+        for report in check(&model, claims.iter().zip(expected), &mut gauge) {
+            if let (None, Some(error)) = (&args.claims, &report.error) {
+                bail!("{error}");
+            }
+            if !json {
+                print_verdict(&report);
+            }
+            reports.push(report);
+        }
     }
     match (&args.claims, &reports[..]) {
         _ if !json => {}
@@ -118,49 +169,82 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
 fn claims(args: &Arguments, model: &Model) -> anyhow::Result<Vec<Claim>> {
     if let Some(path) = &args.claims {
         let text = read(path)?;
-        let claims = serde_json::Deserializer::from_str(&text).into_iter();
-        return claims.collect::<Result<_, _>>().with_context(|| {
-            format!(
-                "{} is not what `refute run --json` prints: objects with prompt_tokens, tokens and trace_root",
-                path.display()
-            )
-        });
+        let printed = serde_json::Deserializer::from_str(&text).into_iter::<Printed>();
+        let claim = |printed: Result<Printed, _>| {
+            Claim::new(printed.with_context(|| {
+                format!(
+                    "{} is not what `refute run --json` prints: objects with prompt_tokens, tokens and trace_root",
+                    path.display()
+                )
+            })?)
+        };
+        return printed.map(claim).collect();
     }
     let prompt_tokens = args.prompt.tokens(model)?;
     let answer = parse_output(model, args.output.as_deref().unwrap_or_default())?;
     let drawn = args.drawing.sampling(answer.drawn.sampling()?).into();
     let trace_root = args.trace_root.clone().or(answer.trace_root);
-    Ok(vec![Claim { prompt_tokens, tokens: answer.tokens, trace_root, drawn }])
+    Ok(vec![Claim::new(Printed { prompt_tokens, tokens: answer.tokens, trace_root, drawn })?])
 }
 
-fn check(
+/// The own run, and how many positions it went through.
+type Replayed = (Result<Run, RunError>, usize);
+
+/// Checks some claims at the same time.
+fn check<'a>(
     model: &Arc<Model>,
-    claim: Claim,
+    claims: impl Iterator<Item = (&'a Claim, Expected)>,
     gauge: &mut Gauge,
-    json: bool,
-) -> anyhow::Result<Report> {
-    let Claim { prompt_tokens: prompt, tokens: output, trace_root, drawn } = claim;
-    let ask = Ask { prompt: &prompt, sampling: drawn.sampling()? };
-    let cost = Cost::of(model, prompt.len(), output.len());
-    let cost = Expected {
-        multiply_accumulates: cost.multiply_accumulates(),
-        seconds: gauge.seconds(&cost),
-        cost,
-    };
-    if !json {
-        print_cost(&cost);
-    }
+) -> Vec<Report> {
+    let claims: Vec<(&Claim, Expected)> = claims.collect();
     let bar = ui::progress("verifying", Unit::Positions);
+    bar.set_length(claims.iter().map(|(_, expected)| expected.cost.positions).sum());
     let start = Instant::now();
-    let (run, positions) = replay(model, ask, &output, (&bar, cost.cost.positions));
+    let runs: Vec<Replayed> = std::thread::scope(|scope| {
+        let spawn = |claim: &'a Claim| scope.spawn(|| replay(model, claim, &bar));
+        let threads: Vec<_> = claims.iter().map(|(claim, _)| spawn(claim)).collect();
+        let join = |thread: ScopedJoinHandle<'_, _>| {
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        };
+        threads.into_iter().map(join).collect()
+    });
     bar.finish_and_clear();
     let spent = start.elapsed();
-    let claimed = trace_root.map(|root| root.to_ascii_lowercase());
-    let named = model.backend().map_or("reference", |backend| backend.name());
+    let total: usize = runs.iter().map(|(_, positions)| positions).sum();
+    let all = claims.into_iter().zip(runs);
+    let report = |((claim, expected), (run, positions)): ((_, Expected), Replayed)| {
+        // All of it if nobody got anywhere.
+        let share = if total == 0 { 1.0 } else { positions as f64 / total as f64 };
+        let spent = spent.mul_f64(share);
+        if run.is_ok() {
+            gauge.learn(&expected.cost, spent);
+        }
+        report(model, (claim, expected), run, (positions, spent))
+    };
+    all.map(report).collect()
+}
+
+fn replay(model: &Arc<Model>, claim: &Claim, bar: &ProgressBar) -> Replayed {
+    let mut positions = 0;
+    let ask = Ask { prompt: &claim.prompt, sampling: claim.sampling };
+    let run = Run::check(model, ask, &claim.output, &mut |done, _| {
+        bar.inc(1);
+        positions = done as usize;
+        true
+    });
+    (run, positions)
+}
+
+fn report(
+    model: &Model,
+    (claim, cost): (&Claim, Expected),
+    run: Result<Run, RunError>,
+    (positions, spent): (usize, Duration),
+) -> Report {
     let mut report = Report {
         valid: false,
         trace_root: None,
-        claimed_trace_root: claimed,
+        claimed_trace_root: claim.trace_root.clone(),
         first_wrong_token: None,
         expected_token: None,
         error: None,
@@ -168,7 +252,7 @@ fn check(
         positions,
         seconds: spent.as_secs_f64(),
         verify_tokens_per_s: rate(positions, spent),
-        backend: named,
+        backend: model.backend().map_or("reference", |backend| backend.name()),
         adapter: None,
     };
     match run {
@@ -180,37 +264,26 @@ fn check(
             let own = alloy::hex::encode_prefixed(run.trace_root());
             report.valid = report.claimed_trace_root.as_ref().is_none_or(|c| *c == own);
             (report.trace_root, report.backend) = (Some(own), run.backend);
-            report.adapter.clone_from(&run.adapter);
-            gauge.learn(&report.cost.cost, spent);
+            report.adapter = run.adapter;
         }
     }
-    Ok(report)
+    report
 }
 
-/// The own run, and how many positions it went through.
-fn replay(
-    model: &Arc<Model>,
-    ask: Ask<'_>,
-    output: &[u32],
-    (bar, total): (&ProgressBar, u64),
-) -> (Result<Run, RunError>, usize) {
-    let mut positions = 0;
-    bar.set_length(total);
-    let run = Run::check(model, ask, output, &mut |done, _| {
-        bar.set_position(done.into());
-        positions = done as usize;
-        true
-    });
-    (run, positions)
-}
-
-fn print_cost(Expected { cost, multiply_accumulates, seconds }: &Expected) {
+/// What a check takes, or some that go together.
+fn print_cost(expected: &[Expected]) {
+    let sum = |field: fn(&Expected) -> u64| expected.iter().map(field).sum::<u64>();
+    let many = match expected.len() {
+        1 => String::new(),
+        n => format!("{n} answers together: "),
+    };
     let line = format!(
-        "{} positions, {:.1} G multiply-accumulates, {:.1} GB from memory, {} MiB kept, about {seconds:.2} s",
-        cost.positions,
-        *multiply_accumulates as f64 / 1e9,
-        cost.bytes_read as f64 / 1e9,
-        cost.memory_bytes >> 20,
+        "{many}{} positions, {:.1} G multiply-accumulates, {:.1} GB from memory, {} MiB kept, about {:.2} s",
+        sum(|e| e.cost.positions),
+        sum(|e| e.multiply_accumulates) as f64 / 1e9,
+        sum(|e| e.cost.bytes_read) as f64 / 1e9,
+        sum(|e| e.cost.memory_bytes) >> 20,
+        expected.iter().map(|e| e.seconds).sum::<f64>(),
     );
     println!("{}", ui::paint(Style::Dim, &line));
 }

@@ -12,7 +12,7 @@ use refute_bisection::merkle::Hash;
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Sequence};
 use refute_kernels::reference::Sampling;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A backend and its sequence; without one, the reference executor runs.
 struct Machine {
@@ -79,7 +79,7 @@ impl<'a> Builder<'a> {
 
     /// Runs the next positions and gives the samples of the last `outputs` of them.
     pub(super) fn blocks(&mut self, tokens: &[u32], outputs: usize) -> Result<Vec<u32>, RunError> {
-        let start = Instant::now();
+        let (start, waited) = (Instant::now(), self.waited());
         let mut samples = Vec::with_capacity(outputs);
         let prompts = tokens.len() - outputs;
         let mut at = 0;
@@ -98,8 +98,14 @@ impl<'a> Builder<'a> {
             samples.extend(self.machine_blocks(&tokens[at..end], heads)?);
             at = end;
         }
-        self.timing.add(start.elapsed(), tokens.len(), outputs);
+        let others = self.waited().saturating_sub(waited);
+        self.timing.add(start.elapsed().saturating_sub(others), tokens.len(), outputs);
         Ok(samples)
+    }
+
+    /// Time so far in which the backend worked for other runs.
+    fn waited(&self) -> Duration {
+        self.machine.as_ref().map_or(Duration::ZERO, |machine| machine.sequence.waited())
     }
 
     fn reference_block(&mut self, token: u32, is_output: bool) -> Result<Option<u32>, RunError> {
