@@ -5,9 +5,9 @@ use refute_engine::backend::{Choice, Options};
 use refute_engine::eval::evaluate;
 use refute_engine::fault::{Fault, FaultSpec};
 use refute_engine::model::Model;
-use refute_engine::trace::{Run, RunError};
+use refute_engine::trace::{Ask, Run, RunError};
 use refute_kernels::backend::{Backend, BackendError, Batch, Head, Rows, Sequence, prove};
-use refute_kernels::reference::Reference;
+use refute_kernels::reference::{Reference, Sampling};
 use refute_tests::real;
 use refute_tests::tiny::Shape;
 use std::sync::Arc;
@@ -99,6 +99,47 @@ fn check_faults(choice: Choice) {
     }
 }
 
+/// Answers and checks at the same time on one model: some with a fault, one of a lie, greedily and by chance.
+fn check_at_once(choice: Choice) {
+    let (plain, backed) = pair(&Shape { layers: 3, ..Shape::default() }, choice);
+    let prompts = [1, 9, 40, 2, 25, 9, 150, 3].map(prompt);
+    let asks: Vec<Ask<'_>> = prompts
+        .iter()
+        .zip(0..)
+        .map(|(prompt, seed)| Ask {
+            prompt,
+            sampling: Sampling {
+                seed,
+                temperature: if seed > 0 { Sampling::TEMPERATURE_MAX } else { 0 },
+            },
+        })
+        .collect();
+    let faults = [None, Some("10:blk.1.ffn_down:7"), None, Some("0:token_embd:3"), Some("token:2")];
+    let fault = |i: usize| faults[i % faults.len()].map(|text| text.parse().expect("a fault"));
+    let answer = |model: &Arc<Model>, i: usize| -> Run {
+        Run::generate(model, asks[i], 6, fault(i).as_ref(), &mut all).expect("a run")
+    };
+    let expected: Vec<Run> = (0..asks.len()).map(|i| answer(&plain, i)).collect();
+    let verdict = |model: &Arc<Model>, i: usize| {
+        let checked = Run::check(model, asks[i], expected[i].output(), &mut all);
+        checked.map(|run| run.trace_root()).map_err(|error| error.to_string())
+    };
+    let verdicts: Vec<_> = (0..asks.len()).map(|i| verdict(&plain, i)).collect();
+    assert!(verdicts.iter().any(Result::is_err) && verdicts.iter().any(Result::is_ok));
+    for _ in 0..3 {
+        std::thread::scope(|scope| {
+            for i in 0..asks.len() {
+                scope.spawn({
+                    let (answer, backed, expected) = (&answer, &backed, &expected[i]);
+                    move || assert_same(&answer(backed, i), expected)
+                });
+                let (verdict, backed, expected) = (&verdict, &backed, &verdicts[i]);
+                scope.spawn(move || assert_eq!(verdict(backed, i), *expected));
+            }
+        });
+    }
+}
+
 fn check_eval(choice: Choice) {
     let (plain, backed) = pair(&Shape::default(), choice);
     let tokens = prompt(101);
@@ -120,8 +161,19 @@ fn the_cpu_goes_on_behind_a_fault() {
 }
 
 #[test]
+fn the_cpu_runs_many_at_once_as_the_reference_each() {
+    check_at_once(Choice::Cpu);
+}
+
+#[test]
 fn the_cpu_evaluates_as_the_reference() {
     check_eval(Choice::Cpu);
+}
+
+#[test]
+#[ignore = "needs an adapter: scripts/test.sh gpu"]
+fn a_gpu_runs_many_at_once_as_the_reference_each() {
+    check_at_once(Choice::Gpu);
 }
 
 #[test]
