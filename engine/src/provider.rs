@@ -19,7 +19,7 @@ use refute_contracts::bindings::IInferenceSettlement as Settlement;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Seconds before a request's deadline in which it isn't accepted any more: the transaction may come too late.
 const ACCEPT_MARGIN_S: u64 = 5;
@@ -208,12 +208,12 @@ impl Provider {
         let work = move |stop: Arc<AtomicBool>| match record {
             Some(record) => replay(&model, request.ask(), &record.output, fault.as_ref(), &stop),
             None => {
-                let start = Instant::now();
                 let player = generate(&model, &request, fault.as_ref(), &stop)?;
                 let (prompt, output) = (request.prompt.len(), player.run().output().len());
+                let spent = player.run().timing.spent();
                 let mut gauges = gauges.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(gauge) = gauges.get_mut(&model.id) {
-                    gauge.learn_answer(&model, prompt, output, start.elapsed());
+                    gauge.learn_answer(&model, prompt, output, spent);
                 }
                 Ok(player)
             }

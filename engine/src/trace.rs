@@ -106,6 +106,11 @@ pub struct Timing {
 }
 
 impl Timing {
+    /// All of it, without the hashing that went beside.
+    pub fn spent(&self) -> Duration {
+        self.prefill + self.decode + self.tail
+    }
+
     fn add(&mut self, spent: Duration, positions: usize, outputs: usize) {
         let (time, count) = match (positions, outputs) {
             (1, 1) => (&mut self.decode, &mut self.decode_positions),

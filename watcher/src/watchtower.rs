@@ -159,7 +159,7 @@ impl Watchtower {
             Computed::Ready(player) => {
                 let (cost, timing) = (self.cost(facts)?, player.run().timing);
                 if let Some(gauge) = self.gauges.get_mut(&facts.request.model_id) {
-                    gauge.learn(&cost, timing.prefill + timing.decode + timing.tail);
+                    gauge.learn(&cost, timing.spent());
                 }
                 judge(facts, &player)
             }
