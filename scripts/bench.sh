@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures what README.md and benches/runs say about speed, cost and exactness, on this machine: against llama.cpp on the same
-# file and threads, against the length of the context and the size of the model, disputes of the real model, perplexity.
+# file and threads, by itself, against the length of the context and the size of the model, disputes of the real model, perplexity.
 # Writes a folder of raw numbers (CSV), plots (SVG) and what the programs printed (summary.txt).
 # Needs the Rust toolchain, Python and what a C compiler needs; peers come from PyPI into target/peers.
 #
@@ -73,6 +73,8 @@ threads="$(nproc)"
 measure=(benches/peers/run.sh --model "$model" --threads "$threads" --repeats "$repeats")
 step "machine" machine
 step "against llama.cpp" "${measure[@]}" --prompt 512 --gen 128 --csv "$out/peers.csv"
+step "by itself" "${CARGO_TARGET_DIR:-target}/release/refute" bench --model "$model" --threads "$threads" \
+  --prompt 512 --gen 128 --repeats "$repeats"
 step "against the length of the prompt" "${measure[@]}" --contexts "$contexts" --gen 32 --csv "$out/context.csv"
 step "against the size of the model" sizes
 step "disputes of the real model" disputes
