@@ -12,11 +12,15 @@ use crate::fold::Inputs;
 use crate::model::Model;
 use crate::temperature::Temperature;
 use build::Builder;
+use rayon::prelude::*;
 use refute_bisection::merkle::{self, Hash, MerkleError, Tree};
 use refute_kernels::backend::BackendError;
 use refute_kernels::reference::Sampling;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Tensors that are worth waking a thread for.
+const PART_TENSORS: usize = 64;
 
 /// Why a run can't be made.
 #[derive(Debug, thiserror::Error)]
@@ -437,8 +441,15 @@ impl Run {
     }
 }
 
-/// The trees of a block's tensors, hashed together: few of them alone would fill the lanes.
+/// The trees of a block's tensors, a part of them on each thread. A part is hashed together: few tensors alone would not fill
+/// the lanes.
 fn trees(tensors: &[Tensor]) -> Result<Vec<Tree>, MerkleError> {
+    let part = tensors.len().div_ceil(rayon::current_num_threads()).max(PART_TENSORS);
+    let parts: Result<Vec<_>, _> = tensors.par_chunks(part).map(trees_together).collect();
+    Ok(parts?.into_iter().flatten().collect())
+}
+
+fn trees_together(tensors: &[Tensor]) -> Result<Vec<Tree>, MerkleError> {
     let hashed = |tensor: &&Tensor| !matches!(tensor, Tensor::Roots(_));
     let bytes: Vec<_> = tensors.iter().filter(hashed).map(Tensor::encode).collect();
     let trees = Tree::many_of_bytes(&bytes.iter().map(Vec::as_slice).collect::<Vec<_>>())?;

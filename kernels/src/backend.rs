@@ -156,6 +156,12 @@ pub trait Steps {
     /// If the lengths aren't the model's.
     fn scores(&mut self, q: Quantized<'_>, k: Quantized<'_>, out: &mut [i32]);
 
+    /// Probs of any scores and maxima: `scores` and `out` are `[head][position]`.
+    ///
+    /// # Panics
+    /// If there isn't one maximum for each of the model's heads, or one output for each score.
+    fn probs(&mut self, scores: &[i32], maxima: &[i32], out: &mut [u16]);
+
     /// Mix of the last position that `v` has: `probs` is `[head][position]`, at most 2^14; `sums`,
     /// any, has one for each head; `v` is `[position][KV head][element]`, 12 bits; `out`
     /// `[head][element]`.
@@ -163,6 +169,12 @@ pub trait Steps {
     /// # Panics
     /// If the lengths aren't the model's.
     fn mix(&mut self, probs: &[u16], sums: &[u32], v: Quantized<'_>, out: &mut [i32]);
+
+    /// SwiGlu of two rows of Fx.
+    ///
+    /// # Panics
+    /// If they and the output aren't of one length.
+    fn swiglu(&mut self, gate: &[i32], up: &[i32], out: &mut [i32]);
 }
 
 /// A sequence in progress.

@@ -9,7 +9,7 @@ use refute_kernels::cpu::{Cpu, Isa};
 use refute_kernels::decoder::{Bytes, Decoder, Linear, Matrix};
 use refute_kernels::format::row_bound;
 use refute_kernels::reference::Reference;
-use refute_kernels::{Format, Heads, Sampling, linear, max, mix, probs, scores, sum};
+use refute_kernels::{Format, Heads, Sampling, linear, max, mix, probs, scores, sum, swiglu};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -190,6 +190,14 @@ fn compare_attention(
     max::forward(heads, &expected, &mut maxima);
     probs::forward(heads, &expected, &maxima, &mut p);
     sum::forward(heads, &p, &mut sums);
+    for (scores, maxima) in
+        [(&expected, &maxima), (&rng.fx(n), &maxima), (&rng.fx(n), &rng.fx(heads))]
+    {
+        let (mut expected, mut found) = (vec![0; n], vec![7; n]);
+        probs::forward(heads, scores, maxima, &mut expected);
+        steps.probs(scores, maxima, &mut found);
+        assert!(found == expected, "probs of {positions}, {context}");
+    }
     // As a fault may leave them: probabilities of none and of several, any sum.
     let mut one_of = |ends: [u32; 3], limit: u64| match rng.below(4) {
         3 => rng.below(limit) as u32,
@@ -227,6 +235,23 @@ fn attention_of_every_size_and_grouping() {
                 let context = format!("{name}, {shape:?}");
                 compare_attention(&decoder, &*backend, rng, positions, &context);
             }
+        }
+    }
+}
+
+#[test]
+fn gates() {
+    let decoder = random(&Shape::default(), 160);
+    let rng = &mut Rng(160);
+    for (name, backend) in backends(&decoder) {
+        for n in common::LENGTHS {
+            // Every Fx, which −2^31 is not.
+            let mut row = || rng.fx(n).iter().map(|x| (*x).max(-i32::MAX)).collect::<Vec<_>>();
+            let (gate, up, mut found) = (row(), row(), row());
+            let mut expected = vec![0; n];
+            swiglu::forward(&gate, &up, &mut expected);
+            backend.steps().unwrap().swiglu(&gate, &up, &mut found);
+            assert_eq!(found, expected, "{n}, {name}");
         }
     }
 }
@@ -271,7 +296,7 @@ fn sizes_that_do_not_fit_end_the_call_and_nothing_else() {
     refused(0, &x[1..], None, 32);
     refused(0, &x, None, 31);
     refused(0, &x, Some(&[0; 33]), 32);
-    // q, its shifts, K, its shifts, scores; then probabilities, sums, V, its shifts, mix: each one too short, or too
+    // q, its shifts, K, its shifts, scores; then those of the other steps: each one too short, or too
     // long, or none.
     for (wrong, change) in (0..=5).flat_map(|i| [(i, -1), (i, 1)]) {
         let sizes = |mut sizes: [usize; 5]| {
@@ -287,6 +312,18 @@ fn sizes_that_do_not_fit_end_the_call_and_nothing_else() {
             backend.steps().unwrap().scores(q, k, &mut vec![0; out]);
         };
         assert_eq!(catch_unwind(AssertUnwindSafe(scores)).is_err(), wrong < 5);
+        let probs = || {
+            let [scores, maxima, out, ..] = sizes([12, 4, 12, 1, 1]);
+            let (scores, maxima) = (vec![1; scores], vec![1; maxima]);
+            backend.steps().unwrap().probs(&scores, &maxima, &mut vec![0; out]);
+        };
+        assert_eq!(catch_unwind(AssertUnwindSafe(probs)).is_err(), wrong < 3);
+        let swiglu = || {
+            let [gate, up, out, ..] = sizes([12; 5]);
+            let (gate, up) = (vec![1; gate], vec![1; up]);
+            backend.steps().unwrap().swiglu(&gate, &up, &mut vec![0; out]);
+        };
+        assert_eq!(catch_unwind(AssertUnwindSafe(swiglu)).is_err(), wrong < 3);
         let mix = || {
             let [probs, sums, v, v_shifts, out] = sizes([12, 4, 96, 6, 64]);
             let v = (&vec![1; v][..], &vec![0; v_shifts][..]);

@@ -109,7 +109,9 @@ fn a_faulty_block_is_expanded_with_its_fault() {
 enum Did {
     Linear(usize),
     Scores,
+    Probs,
     Mix,
+    SwiGlu,
 }
 
 /// A backend that writes down which steps it was asked for; it can lie about one, or be busy.
@@ -147,10 +149,11 @@ impl Backend for Watched {
 
 impl WatchedSteps<'_> {
     /// Writes the step down, and falsifies its result if it is the one to lie about.
-    fn watch(&self, step: Did, out: &mut [i32]) {
-        let mut did = self.watched.did.lock().unwrap();
-        out[0] ^= i32::from(*self.watched.lie.lock().unwrap() == Some(step));
-        did.push(step);
+    fn watch(&self, step: Did, lie: impl FnOnce()) {
+        self.watched.did.lock().unwrap().push(step);
+        if *self.watched.lie.lock().unwrap() == Some(step) {
+            lie();
+        }
     }
 }
 
@@ -163,21 +166,29 @@ impl Steps for WatchedSteps<'_> {
         out: &mut [i32],
     ) {
         self.inner.linear(index, x, residual, out);
-        self.watch(Did::Linear(index), out);
+        self.watch(Did::Linear(index), || out[0] ^= 1);
     }
     fn scores(&mut self, q: Quantized<'_>, k: Quantized<'_>, out: &mut [i32]) {
         self.inner.scores(q, k, out);
-        self.watch(Did::Scores, out);
+        self.watch(Did::Scores, || out[0] ^= 1);
     }
     fn mix(&mut self, probs: &[u16], sums: &[u32], v: Quantized<'_>, out: &mut [i32]) {
         self.inner.mix(probs, sums, v, out);
-        self.watch(Did::Mix, out);
+        self.watch(Did::Mix, || out[0] ^= 1);
+    }
+    fn probs(&mut self, scores: &[i32], maxima: &[i32], out: &mut [u16]) {
+        self.inner.probs(scores, maxima, out);
+        self.watch(Did::Probs, || out[0] ^= 1);
+    }
+    fn swiglu(&mut self, gate: &[i32], up: &[i32], out: &mut [i32]) {
+        self.inner.swiglu(gate, up, out);
+        self.watch(Did::SwiGlu, || out[0] ^= 1);
     }
 }
 
 /// What a model of so many layers asks for, in a block that ends at `Collect` or with an output.
 fn asked(layers: usize, is_output: bool) -> Vec<Did> {
-    let attention = [Did::Scores, Did::Mix];
+    let attention = [Did::Scores, Did::Probs, Did::Mix];
     let mut steps = Vec::new();
     for l in 0..layers {
         let linear = |i: usize| Did::Linear(7 * l + i);
@@ -185,7 +196,8 @@ fn asked(layers: usize, is_output: bool) -> Vec<Did> {
         if is_output || l + 1 < layers {
             steps.push(linear(2));
             steps.extend(attention);
-            steps.extend((3..7).map(linear));
+            steps.extend((3..6).map(linear));
+            steps.extend([Did::SwiGlu, linear(6)]);
         }
     }
     steps.extend(is_output.then_some(Did::Linear(7 * layers)));

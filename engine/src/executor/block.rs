@@ -25,8 +25,8 @@ pub struct BlockRun {
     pub hashing: Duration,
 }
 
-/// Runs block `t` with `token`, to the end if `is_output`, else to `Collect`; `sampling` is the request's. The cache holds
-/// positions `0..t` and gets position `t`. All of it is the reference.
+/// Runs a block, to the end if `is_output`, else to `Collect`, with the reference alone. `position` is the block and the token
+/// that it reads, `sampling` the request's. The cache holds the positions before it and gets this one.
 ///
 /// # Errors
 /// None for a token of the vocabulary (trees of tensors can't be empty).
@@ -42,8 +42,8 @@ pub fn run_block(
     in_pool(|| Runner { model, cache, position, sampling, fault, lent: None }.run(is_output))
 }
 
-/// Runs block `t` again, as [`run_block`] did or the backend: the cache holds positions `0..=t`. Where the model's backend
-/// computes single steps, it does; the bits are the same.
+/// Runs a block again: the cache holds its position as well. What the model's backend computes step by step, it does; the bits
+/// are the same.
 ///
 /// # Errors
 /// As [`run_block`].
@@ -145,8 +145,12 @@ impl Runner<'_> {
             }
             Op::Scores | Op::Max | Op::Probs | Op::Sum | Op::Mix => self.attention(tensors, d),
             Op::SwiGlu => {
+                let (gate, up) = (input(0).ints(), input(1).ints());
                 let mut out = vec![0; d.n as usize];
-                swiglu::forward(input(0).ints(), input(1).ints(), &mut out);
+                match &mut self.lent {
+                    Some(Lent { steps, .. }) => steps.swiglu(gate, up, &mut out),
+                    None => swiglu::forward(gate, up, &mut out),
+                }
                 Tensor::Ints(out)
             }
             Op::Collect => {
@@ -227,7 +231,11 @@ impl Runner<'_> {
             }
             Op::Probs => {
                 let mut out = vec![0; heads * positions];
-                probs::forward(heads, input(0).ints(), input(1).ints(), &mut out);
+                let (scores, maxima) = (input(0).ints(), input(1).ints());
+                match lent {
+                    Some(steps) => steps.probs(scores, maxima, &mut out),
+                    None => probs::forward(heads, scores, maxima, &mut out),
+                }
                 Tensor::Probs(out)
             }
             Op::Sum => {

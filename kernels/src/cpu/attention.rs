@@ -224,9 +224,9 @@ pub(super) fn finish_score(p: i64, e: i32) -> i32 {
     (clamped << (-e).max(0)).clamp(-LIMIT, LIMIT) as i32
 }
 
-/// As in the reference; both are within ±2^30, and `score` is at most `max`.
+/// As in the reference; `score` is at most `max`, and less than 2^31 below it or by just as much.
 #[inline(always)]
-fn probability(score: i32, max: i32) -> u16 {
+pub(super) fn probability(score: i32, max: i32) -> u16 {
     let d = score.wrapping_sub(max);
     let n = -(d >> 16) as u32;
     // Half up by one bit more; from a count of 31 on nothing is left, and rounds to 0.

@@ -1,9 +1,9 @@
-//! Scores and Mix of one position as tensors, from K and V rows as a run keeps them.
+//! Scores, Probs and Mix of one position as tensors, from K and V rows as a run keeps them.
 //!
 //! Where a block's tensors are all wanted, attention can't fuse its steps, and the sequence's cache
 //! isn't there. These are loops that the compiler turns into vector code.
 
-use super::attention::finish_score;
+use super::attention::{finish_score, probability};
 use super::simd::{Kernel, Simd};
 use crate::Heads;
 use crate::backend::Quantized;
@@ -53,6 +53,25 @@ impl Kernel for Scores<'_> {
 fn dot(q: &[i16], k: &[i16]) -> i32 {
     let product = |(&q, &k): (&i16, &i16)| i32::from(q).wrapping_mul(i32::from(k));
     q.iter().zip(k).map(product).fold(0, i32::wrapping_add)
+}
+
+/// Probs of one query head.
+pub(super) struct Probs<'a> {
+    pub(super) scores: &'a [i32],
+    pub(super) max: i32,
+    pub(super) out: &'a mut [u16],
+}
+
+impl Kernel for Probs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        for (p, &score) in self.out.iter_mut().zip(self.scores) {
+            // Far below the maximum nothing is left, so the difference may stop at −2^31.
+            *p = probability(score.min(self.max).saturating_sub(self.max), 0);
+        }
+    }
 }
 
 /// Mix of one query head.

@@ -5,8 +5,9 @@
 
 use super::Cpu;
 use super::activations::Activations;
+use super::elementwise::SwiGlu;
 use super::matmul::Run;
-use super::single::{Mix, Scores};
+use super::single::{Mix, Probs, Scores};
 use super::team::Parts;
 use super::workspace::Workspace;
 use crate::Heads;
@@ -84,6 +85,21 @@ impl Steps for CpuSteps<'_> {
         });
     }
 
+    fn probs(&mut self, scores: &[i32], maxima: &[i32], out: &mut [u16]) {
+        let (heads, isa) = (self.cpu.model.decoder().heads, self.cpu.isa);
+        assert_eq!(maxima.len(), heads, "a maximum for each head");
+        assert_eq!(out.len(), scores.len(), "a probability for each score");
+        assert!(scores.len().is_multiple_of(heads), "every head has the same positions");
+        let (all, out) = (scores.len() / heads, Parts::new(out));
+        self.run().team.run(heads, &|_, h| {
+            let range = h * all..(h + 1) * all;
+            // SAFETY: every task has a head of its own.
+            #[expect(unsafe_code, reason = "parts that tasks write")]
+            let out = unsafe { out.part(range.clone()) };
+            isa.run(Probs { scores: &scores[range], max: maxima[h], out });
+        });
+    }
+
     fn mix(&mut self, probs: &[u16], sums: &[u32], v: Quantized<'_>, out: &mut [i32]) {
         let (shape, isa) = (self.cpu.model.decoder().attention(), self.cpu.isa);
         let Heads { heads, len, .. } = shape;
@@ -98,6 +114,11 @@ impl Steps for CpuSteps<'_> {
             let (g, probs, sum) = (shape.kv_of(h), &probs[h * all..][..all], sums[h]);
             isa.run(Mix { shape, g, probs, sum, v, out });
         });
+    }
+
+    fn swiglu(&mut self, gate: &[i32], up: &[i32], out: &mut [i32]) {
+        assert_eq!((gate.len(), up.len()), (out.len(), out.len()), "rows of one length");
+        self.cpu.isa.run(SwiGlu { gate, up, out });
     }
 }
 
