@@ -330,6 +330,9 @@ contract SolvencyTest is Fixture {
     /// forge-config: default.invariant.runs = 64
     /// forge-config: default.invariant.depth = 150
     /// forge-config: default.invariant.fail-on-revert = true
+    /// forge-config: nightly.invariant.runs = 200
+    /// forge-config: nightly.invariant.depth = 250
+    /// forge-config: nightly.invariant.fail-on-revert = true
     function invariant_balanceIsWhatIsOwed() public view {
         assertEq(address(settlement).balance, crowd.owed(), "balance");
     }

@@ -344,9 +344,10 @@ abstract contract Player is Fixture {
         return lie.kind == LieKind.Collect ? lie.element : lie.element / 256;
     }
 
-    /// The target, or anything in [first, end) when playing at random.
+    /// The target, or anything in [first, end) when playing at random. A random choice may have left
+    /// the target's branch before a good one: then the good one is as blind.
     function _aim(uint32 target, uint32 first, uint32 end) private returns (uint32) {
-        if (seed == 0) return target;
+        if (seed == 0) return uint32(bound(target, first, end - 1));
         seed = uint256(keccak256(abi.encode(seed)));
         return uint32(bound(seed, first, end - 1));
     }

@@ -52,6 +52,10 @@ impl Draft<'_> {
                 // Its value, or its head's sum, ends where a leaf does.
                 0 if kv * k > 511 => 511 / k * (groups / kv) * k + 511 % k,
                 1 if groups > 255 => 255 * k + self.random.below(k),
+                // Or its shift does.
+                1 | 2 if (1024 - kv..1024).contains(&(2 * kv * k)) => {
+                    (1023 - 2 * kv * k) * (groups / kv) * k + self.random.below(k)
+                }
                 _ => element(self.random, values),
             };
         }
