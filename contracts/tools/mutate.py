@@ -152,7 +152,8 @@ class Tool:
         return answer.rstrip("\n")
 
 
-# Free memory isn't zero in a contract that has been at work; what a library reads of it shows.
+# Free memory isn't zero in a contract that has been at work; what a library reads of it shows. In fresh memory other things
+# do, such as a token 0 behind the last one.
 FILL = """
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -191,19 +192,19 @@ class Bench:
         entry, contract = HARNESS if build == "harness" else VERIFIER
         if build in self.verifiers:
             changed = {VERIFIER[0]: self.verifiers[build], **changed}
-        legacy = build != "whole"
+        legacy = build not in ("whole", "fresh")
         request = {"entry": entry, "contract": contract, "legacy": legacy, "changed": changed}
         return self.compiler.ask(json.dumps(request))
 
     def verdict(self, build, code):
-        return self.judges[build].ask(f"x {code}").split(" ", 1)[1]
+        return self.judges["whole" if build == "fresh" else build].ask(f"x {code}").split(" ", 1)[1]
 
 
 def builds_of(library):
     """What is compiled for a mutant of a library, the cheapest first; only survivors of one come to the next."""
     builds = ["harness"] if library in IN_HARNESS else []
     if library not in IN_HARNESS_ONLY:
-        builds += ["whole"] if library in NOT_QUICK else ["quick", "whole"]
+        builds += ["whole", "fresh"] if library in NOT_QUICK else ["quick", "whole", "fresh"]
     return builds
 
 

@@ -40,6 +40,8 @@ fn noise(random: &mut Random) -> (Descriptor, u32) {
         // As long as a tensor may be, and a byte more.
         1 => Descriptor { op: Op::Quantize, n: i32::MAX as u32, groups: 1, c0: 12, ..any },
         2 => Descriptor { op: Op::Quantize, n: 1 << 31, groups: 1, c0: 12, ..any },
+        // A bit more than a value has.
+        3 => Descriptor { op: Op::Quantize, n: 32, groups: 1, c0: 16, ..any },
         _ => any,
     };
     (d, block)
