@@ -260,7 +260,8 @@ fn start_devnet(folder: &Path, args: &[String]) -> anyhow::Result<Started> {
 
 fn start_anvil(folder: &Path, path: &Path) -> anyhow::Result<Started> {
     let mut command = Command::new(path);
-    command.args(["--port", "0"]);
+    // What its memory has no room for goes with the folder: it is killed, and cleans up nothing.
+    command.args(["--port", "0", "--cache-path"]).arg(folder.join("anvil"));
     let chain = Process::start(command, folder.join("anvil.log"))?;
     let listening = wait_for_line(&chain, |line| line.starts_with("Listening on"))?;
     let address = listening.trim_start_matches("Listening on").trim();

@@ -27,7 +27,8 @@ const ANVIL_VARIABLE: &str = "REFUTE_ANVIL";
 /// A chain of its own for every test.
 pub(crate) enum Node {
     Devnet(Devnet),
-    Anvil(Child, u16),
+    /// The process, its port, and where it puts what its memory has no room for.
+    Anvil(Child, u16, tempfile::TempDir),
 }
 
 impl Node {
@@ -38,8 +39,9 @@ impl Node {
         // A port that was free a moment ago; anvil itself can't be asked for any.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(anvil);
-        command.args(["--silent", "--port", &port.to_string()]);
-        let node = Self::Anvil(command.stdout(Stdio::null()).spawn().unwrap(), port);
+        let states = tempfile::tempdir().unwrap();
+        command.args(["--silent", "--port", &port.to_string(), "--cache-path"]).arg(states.path());
+        let node = Self::Anvil(command.stdout(Stdio::null()).spawn().unwrap(), port, states);
         for _ in 0..200 {
             if Chain::connect(&node.url(), None, None).await.is_ok() {
                 return node;
@@ -51,14 +53,14 @@ impl Node {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Devnet(devnet) => devnet.url(),
-            Self::Anvil(_, port) => format!("http://127.0.0.1:{port}"),
+            Self::Anvil(_, port, _) => format!("http://127.0.0.1:{port}"),
         }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Self::Anvil(child, _) = self {
+        if let Self::Anvil(child, ..) = self {
             let _ = child.kill();
             let _ = child.wait();
         }
