@@ -144,6 +144,9 @@ pub(super) fn run(args: &Arguments, json: bool) -> anyhow::Result<()> {
                 bail!("{error}");
             }
             if !json {
+                if args.claims.is_some() {
+                    print!("{:>4}  ", reports.len() + 1);
+                }
                 print_verdict(&report);
             }
             reports.push(report);

@@ -65,7 +65,7 @@ impl<'a> Part<'a> {
         let saturations = AtomicU64::new(0);
         let Workspace { team, rows, scratch } = workspace;
         let run = Run { isa: self.isa, team, saturations: &saturations };
-        let mut steps = Steps { part: self, decoder: self.model.decoder(), run, rows };
+        let mut steps = Forward { part: self, decoder: self.model.decoder(), run, rows };
         let all = 0..self.rows.len();
         let heads = self.first_head..all.end;
         steps.embed();
@@ -93,14 +93,14 @@ impl<'a> Part<'a> {
 }
 
 /// The steps of a part.
-struct Steps<'a> {
+struct Forward<'a> {
     part: &'a Part<'a>,
     decoder: &'a Decoder,
     run: Run<'a>,
     rows: &'a mut Rows,
 }
 
-impl Steps<'_> {
+impl Forward<'_> {
     /// Scales in range don't reach saturation here: a weight is below 2^38, so an Fx below 2^26.
     fn embed(&mut self) {
         let matrix = &self.decoder.token_embd;
