@@ -27,8 +27,12 @@ const ANVIL_VARIABLE: &str = "REFUTE_ANVIL";
 /// A chain of its own for every test.
 pub(crate) enum Node {
     Devnet(Devnet),
-    /// The process, its port, and where it puts what its memory has no room for.
-    Anvil(Child, u16, tempfile::TempDir),
+    Anvil {
+        process: Child,
+        port: u16,
+        /// What its memory has no room for: it is killed, and cleans up nothing.
+        _states: tempfile::TempDir,
+    },
 }
 
 impl Node {
@@ -41,7 +45,8 @@ impl Node {
         let mut command = Command::new(anvil);
         let states = tempfile::tempdir().unwrap();
         command.args(["--silent", "--port", &port.to_string(), "--cache-path"]).arg(states.path());
-        let node = Self::Anvil(command.stdout(Stdio::null()).spawn().unwrap(), port, states);
+        let process = command.stdout(Stdio::null()).spawn().unwrap();
+        let node = Self::Anvil { process, port, _states: states };
         for _ in 0..200 {
             if Chain::connect(&node.url(), None, None).await.is_ok() {
                 return node;
@@ -53,16 +58,16 @@ impl Node {
     pub(crate) fn url(&self) -> String {
         match self {
             Self::Devnet(devnet) => devnet.url(),
-            Self::Anvil(_, port, _) => format!("http://127.0.0.1:{port}"),
+            Self::Anvil { port, .. } => format!("http://127.0.0.1:{port}"),
         }
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        if let Self::Anvil(child, ..) = self {
-            let _ = child.kill();
-            let _ = child.wait();
+        if let Self::Anvil { process, .. } = self {
+            let _ = process.kill();
+            let _ = process.wait();
         }
     }
 }
