@@ -4,7 +4,8 @@
 #
 #   scripts/contracts.sh                      builds every contract, writes its artifact
 #   scripts/contracts.sh --only NAME          builds one
-#   scripts/contracts.sh --check              fails if a committed artifact differs from what the sources give
+#   scripts/contracts.sh --check              fails if a committed artifact differs from what the sources give, or if
+#                                             forge would format them otherwise
 #   scripts/contracts.sh --test               runs the Solidity tests, and holds their gas against contracts/snapshots
 #   scripts/contracts.sh --test ARGS…         runs some; ARGS go to `forge test`
 #   scripts/contracts.sh --snapshots          measures the gas and writes contracts/snapshots
@@ -69,6 +70,10 @@ case "${1:-}" in
     build "$root/contracts/artifacts" "${2:?name of a contract}"
     ;;
   --check)
+    if ! (cd "$root/contracts" && forge fmt --check); then
+      echo "run \`forge fmt\` in contracts: scripts/contracts.sh --install says where it is" >&2
+      exit 1
+    fi
     rebuilt="$(mktemp -d)"
     trap 'rm -rf "$rebuilt"' EXIT
     build "$rebuilt" "${contracts[@]}"
@@ -98,7 +103,7 @@ case "${1:-}" in
     echo "$tools/node_modules/.bin"
     ;;
   *)
-    sed -n '2,11p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,12p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -58,8 +58,7 @@ contract DisputeGame is Turns {
         if (msg.sender != settlement) revert OnlySettlement();
         Dispute storage d = disputes[dispute];
         if (d.stateHash != 0) revert DisputeExists(dispute);
-        (uint32 promptSteps, uint32 outputSteps) =
-            IModelRegistry(registry).stepsOf(subject.modelId);
+        (uint32 promptSteps, uint32 outputSteps) = IModelRegistry(registry).stepsOf(subject.modelId);
 
         State memory initial;
         initial.dispute = dispute;
@@ -207,8 +206,7 @@ contract DisputeGame is Turns {
         _checkHash(s.node, GameTree.leaf(data));
         s.element = element;
         // Reverts on an element that isn't in this leaf.
-        s.claimed =
-            IStepVerifier(verifier).decode(s.d0, s.d1, s.blockIndex, s.index, element, data);
+        s.claimed = IStepVerifier(verifier).decode(s.d0, s.d1, s.blockIndex, s.index, element, data);
         (s.hi, s.accLo) = IStepVerifier(verifier).fold(s.d0, s.d1, s.blockIndex, element);
         if (s.hi > 1) {
             s.phase = Phases.FOLD_REVEAL;

@@ -47,21 +47,42 @@ struct Subject {
 
 interface IDisputeGame {
     // One event per move, with what the other party needs to follow. `move` is the number of the move made; `state` the hash after it.
-    event DisputeOpened(bytes32 indexed dispute, bytes32 indexed claimId, address challenger, bytes32 state);
+    event DisputeOpened(
+        bytes32 indexed dispute, bytes32 indexed claimId, address challenger, bytes32 state
+    );
     event Revealed(bytes32 indexed dispute, uint32 move, bytes32 state, bytes32[] children);
     event Chosen(bytes32 indexed dispute, uint32 move, bytes32 state, uint32 child, bytes32 hash);
-    event StepChosen(bytes32 indexed dispute, uint32 move, bytes32 state, uint32 child, bytes32 hash, bytes32 d0, bytes32 d1);
-    event Expanded(bytes32 indexed dispute, uint32 move, bytes32 state, bytes32 stepRoot, bytes32[] children);
+    event StepChosen(
+        bytes32 indexed dispute,
+        uint32 move,
+        bytes32 state,
+        uint32 child,
+        bytes32 hash,
+        bytes32 d0,
+        bytes32 d1
+    );
+    event Expanded(
+        bytes32 indexed dispute, uint32 move, bytes32 state, bytes32 stepRoot, bytes32[] children
+    );
     event LeafRevealed(bytes32 indexed dispute, uint32 move, bytes32 state, bytes data);
-    event ElementChosen(bytes32 indexed dispute, uint32 move, bytes32 state, uint32 element, int256 claimed);
+    event ElementChosen(
+        bytes32 indexed dispute, uint32 move, bytes32 state, uint32 element, int256 claimed
+    );
     event FoldRevealed(bytes32 indexed dispute, uint32 move, bytes32 state, int256[] accs);
     event FoldChosen(bytes32 indexed dispute, uint32 move, bytes32 state, uint32 choice);
     /// byStep: decided by the step, not by a timeout.
-    event DisputeResolved(bytes32 indexed dispute, bytes32 indexed claimId, bool challengerWon, bool byStep);
+    event DisputeResolved(
+        bytes32 indexed dispute, bytes32 indexed claimId, bool challengerWon, bool byStep
+    );
 
     /// Only the settlement, which makes the id: a hash of chain, settlement, claim, challenger and payee.
-    function open(bytes32 dispute, bytes32 claimId, address challenger, address defender, Subject calldata subject)
-        external;
+    function open(
+        bytes32 dispute,
+        bytes32 claimId,
+        address challenger,
+        address defender,
+        Subject calldata subject
+    ) external;
     function reveal(bytes calldata state, bytes32[] calldata children) external;
     function expand(
         bytes calldata state,
@@ -72,7 +93,8 @@ interface IDisputeGame {
         bytes32[] calldata tokenProof,
         bytes32[] calldata children
     ) external;
-    function choose(bytes calldata state, uint32 child, bytes32 hash, bytes32[] calldata path) external;
+    function choose(bytes calldata state, uint32 child, bytes32 hash, bytes32[] calldata path)
+        external;
     function chooseStep(
         bytes calldata state,
         uint32 child,
@@ -112,7 +134,10 @@ interface IDisputeGame {
     function subjectOf(bytes32 dispute) external view returns (Subject memory);
     /// `stands` iff the challenger has won, or nothing is decided and in that second it was not out of time. `moves`: how many the challenger
     /// has made, the deciding step included.
-    function standingOf(bytes32 dispute, uint64 second) external view returns (bool stands, uint32 moves);
+    function standingOf(bytes32 dispute, uint64 second)
+        external
+        view
+        returns (bool stands, uint32 moves);
     function settlement() external view returns (address);
     function registry() external view returns (address);
     function verifier() external view returns (address);

@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-enum RequestStatus { None, Open, Accepted, Claimed, Final, Cancelled }
-enum ClaimStatus { None, Pending, Final, Rejected }
+enum RequestStatus {
+    None,
+    Open,
+    Accepted,
+    Claimed,
+    Final,
+    Cancelled
+}
+enum ClaimStatus {
+    None,
+    Pending,
+    Final,
+    Rejected
+}
 
 /// What a requester asks for. The fee is the call's value.
 struct RequestParams {
@@ -77,16 +89,41 @@ interface IInferenceSettlement {
     }
 
     // One event per change. `params` is what the request was made of, prompt included.
-    event Requested(bytes32 indexed requestId, bytes32 indexed modelId, address indexed requester, RequestParams params, uint256 fee);
-    event Accepted(bytes32 indexed requestId, address indexed provider, address payee, uint64 claimBy);
-    event Claimed(bytes32 indexed claimId, bytes32 indexed requestId, address indexed provider, bytes output, bytes32 traceRoot, uint64 windowEnd);
-    event Challenged(bytes32 indexed claimId, bytes32 indexed dispute, address indexed challenger, address payee);
+    event Requested(
+        bytes32 indexed requestId,
+        bytes32 indexed modelId,
+        address indexed requester,
+        RequestParams params,
+        uint256 fee
+    );
+    event Accepted(
+        bytes32 indexed requestId, address indexed provider, address payee, uint64 claimBy
+    );
+    event Claimed(
+        bytes32 indexed claimId,
+        bytes32 indexed requestId,
+        address indexed provider,
+        bytes output,
+        bytes32 traceRoot,
+        uint64 windowEnd
+    );
+    event Challenged(
+        bytes32 indexed claimId, bytes32 indexed dispute, address indexed challenger, address payee
+    );
     event Finalized(bytes32 indexed claimId, bytes32 indexed requestId);
-    event Rejected(bytes32 indexed claimId, bytes32 indexed requestId, bytes32 dispute, uint256 burned);
+    event Rejected(
+        bytes32 indexed claimId, bytes32 indexed requestId, bytes32 dispute, uint256 burned
+    );
     /// The reward of the earliest-opened dispute that stands.
     event Rewarded(bytes32 indexed claimId, bytes32 indexed dispute, address payee, uint256 amount);
     /// A standing dispute's moves.
-    event Reimbursed(bytes32 indexed claimId, bytes32 indexed dispute, address payee, uint32 moves, uint256 amount);
+    event Reimbursed(
+        bytes32 indexed claimId,
+        bytes32 indexed dispute,
+        address payee,
+        uint32 moves,
+        uint256 amount
+    );
     event Released(bytes32 indexed requestId, address provider, uint256 forfeited); // accepted, not claimed in time
     event Cancelled(bytes32 indexed requestId);
     event Delivered(bytes32 indexed requestId, address indexed callback);
@@ -103,7 +140,9 @@ interface IInferenceSettlement {
     /// Anyone, when the accepted provider missed claimBy.
     function release(bytes32 requestId) external;
     /// Only the provider that accepted. `output`: u32 tokens, little-endian, packed.
-    function claim(bytes32 requestId, bytes calldata output, bytes32 traceRoot) external returns (bytes32 claimId);
+    function claim(bytes32 requestId, bytes calldata output, bytes32 traceRoot)
+        external
+        returns (bytes32 claimId);
     /// msg.value is the challenger's bond.
     function challenge(bytes32 claimId, address payee) external payable returns (bytes32 dispute);
     /// Anyone, from windowEnd on, when no dispute is open.
@@ -132,14 +171,20 @@ interface IInferenceSettlement {
     /// True iff this claim is final and its output is exactly these tokens.
     function isFinalClaim(bytes32 claimId, bytes calldata output) external view returns (bool);
     /// Root and length of the final output; reverts if it isn't final.
-    function finalOutput(bytes32 requestId) external view returns (bytes32 claimId, bytes32 outputRoot, uint32 outputLength);
+    function finalOutput(bytes32 requestId)
+        external
+        view
+        returns (bytes32 claimId, bytes32 outputRoot, uint32 outputLength);
     /// Root of the tree over packed tokens, as in promptRoot and outputRoot.
     function tokensRoot(bytes calldata tokens) external pure returns (bytes32);
 
     /// The claim's dispute that was opened as number `index`; 0 if there is none.
     function disputeAt(bytes32 claimId, uint32 index) external view returns (bytes32 dispute);
     /// Who staked what: `settled` once the dispute's bond was credited or forfeited.
-    function bondOf(bytes32 dispute) external view returns (bytes32 claimId, address payee, bool settled);
+    function bondOf(bytes32 dispute)
+        external
+        view
+        returns (bytes32 claimId, address payee, bool settled);
 
     function terms() external view returns (Terms memory);
     function registry() external view returns (address);

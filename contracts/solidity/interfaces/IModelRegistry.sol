@@ -31,7 +31,9 @@ interface IModelRegistry {
     /// `program` is the descriptors of all steps, 64 bytes each, as kernels/README.md lays them out:
     /// the leaves of `model.programRoot`. Reverts unless every step of every block can be proved by
     /// whoever computed it honestly (contracts/README.md, "Models").
-    function register(Model calldata model, bytes calldata program) external returns (bytes32 modelId);
+    function register(Model calldata model, bytes calldata program)
+        external
+        returns (bytes32 modelId);
     function isRegistered(bytes32 modelId) external view returns (bool);
     function modelOf(bytes32 modelId) external view returns (Model memory);
 
@@ -41,7 +43,10 @@ interface IModelRegistry {
     // Parts of a model, for contracts that pay for every slot they read. All of them revert on an unknown model.
 
     function limitsOf(bytes32 modelId) external view returns (uint32 context, uint32 vocabulary);
-    function outputRulesOf(bytes32 modelId) external view returns (uint32 vocabulary, uint32[] memory stopIds);
+    function outputRulesOf(bytes32 modelId)
+        external
+        view
+        returns (uint32 vocabulary, uint32[] memory stopIds);
     function stepsOf(bytes32 modelId) external view returns (uint32 promptSteps, uint32 outputSteps);
     function programRootOf(bytes32 modelId) external view returns (bytes32 programRoot);
     function commitmentsOf(bytes32 modelId)
@@ -50,5 +55,8 @@ interface IModelRegistry {
         returns (bytes32 programRoot, bytes32 weightsRoot, uint32 weightLeaves, uint32 carried);
     /// What the model's publisher demands of every request: bond in wei, challenge window in
     /// seconds. 0: nothing.
-    function requirementsOf(bytes32 modelId) external view returns (uint128 minBond, uint32 minWindowS);
+    function requirementsOf(bytes32 modelId)
+        external
+        view
+        returns (uint128 minBond, uint32 minWindowS);
 }

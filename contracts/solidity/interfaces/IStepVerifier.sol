@@ -48,11 +48,26 @@ interface IStepVerifier {
     function NUMERICS_VERSION() external view returns (uint32);
     /// True iff the defender's value is what the step computes. `witness` is abi.encode(Opening[]). Reverts on a witness that proves
     /// nothing (wrong count, length, path).
-    function verify(Statement calldata statement, bytes calldata witness) external view returns (bool);
-    function shape(bytes32 d0, bytes32 d1, uint32 blockIndex) external pure returns (TensorShape memory);
+    function verify(Statement calldata statement, bytes calldata witness)
+        external
+        view
+        returns (bool);
+    function shape(bytes32 d0, bytes32 d1, uint32 blockIndex)
+        external
+        pure
+        returns (TensorShape memory);
     /// Units of the fold of an element, and the accumulator before the first one.
-    function fold(bytes32 d0, bytes32 d1, uint32 blockIndex, uint32 element) external pure returns (uint64 units, int256 init);
+    function fold(bytes32 d0, bytes32 d1, uint32 blockIndex, uint32 element)
+        external
+        pure
+        returns (uint64 units, int256 init);
     /// The element's value, read from its leaf's bytes. Reverts if the element is not in this leaf.
-    function decode(bytes32 d0, bytes32 d1, uint32 blockIndex, uint32 leaf, uint32 element, bytes calldata data)
-        external pure returns (int256);
+    function decode(
+        bytes32 d0,
+        bytes32 d1,
+        uint32 blockIndex,
+        uint32 leaf,
+        uint32 element,
+        bytes calldata data
+    ) external pure returns (int256);
 }

@@ -105,12 +105,14 @@ library StateCodec {
                 mstore(add(p, 178), shl(224, mload(add(s, 0x160)))) // element
                 mstore(add(p, 182), mload(add(s, 0x180))) // claimed
                 mstore(
-                    add(p, 214), or(shl(192, mload(add(s, 0x1a0))), shl(128, mload(add(s, 0x1c0))))
+                    add(p, 214),
+                    or(shl(192, mload(add(s, 0x1a0))), shl(128, mload(add(s, 0x1c0))))
                 ) // lo, hi
                 mstore(add(p, 230), mload(add(s, 0x1e0))) // accLo
                 mstore(add(p, 262), mload(add(s, 0x200))) // accHi
                 mstore(
-                    add(p, 294), or(shl(248, mload(add(s, 0x220))), shl(240, mload(add(s, 0x260))))
+                    add(p, 294),
+                    or(shl(248, mload(add(s, 0x220))), shl(240, mload(add(s, 0x260))))
                 ) // pinned, mode
                 mstore(add(p, 296), mload(add(s, 0x240))) // reveal
             }

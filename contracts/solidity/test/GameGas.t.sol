@@ -183,7 +183,12 @@ contract GameGasTest is Player {
         s.level = 10;
         bytes32[] memory children = Trees.children(leaves, 10, 0, 5);
         assertEq(children.length, 32, "a full reveal");
-        _play("reveal, 32 children", 100_000, provider, abi.encodeCall(game.reveal, (Wire.pack(s), children)));
+        _play(
+            "reveal, 32 children",
+            100_000,
+            provider,
+            abi.encodeCall(game.reveal, (Wire.pack(s), children))
+        );
         s.phase = Phases.BLOCKS_CHOOSE;
         s.move = 1;
         bytes32[] memory path = Trees.path(leaves, 19, 5, 10);
@@ -204,7 +209,15 @@ contract GameGasTest is Player {
         Expansion memory e = _expansion(s);
         bytes memory input = abi.encodeCall(
             game.expand,
-            (Wire.pack(s), e.stepRoot, e.collectProof, e.sampleProof, e.tokens, e.tokenProof, e.children)
+            (
+                Wire.pack(s),
+                e.stepRoot,
+                e.collectProof,
+                e.sampleProof,
+                e.tokens,
+                e.tokenProof,
+                e.children
+            )
         );
         s = _paid("expand, 7 children", 95_000, s, input);
         uint32 depth = s.level;
@@ -216,14 +229,20 @@ contract GameGasTest is Player {
         s = _paid("chooseStep", 95_000, s, input);
         s = _playTo(s, Phases.LEAF_REVEAL);
         s = _paid(
-            "revealLeaf, 1024 bytes", 95_000, s, abi.encodeCall(game.revealLeaf, (Wire.pack(s), _leafData(s)))
+            "revealLeaf, 1024 bytes",
+            95_000,
+            s,
+            abi.encodeCall(game.revealLeaf, (Wire.pack(s), _leafData(s)))
         );
         input = abi.encodeCall(game.chooseElement, (Wire.pack(s), _leafData(s), 300));
         s = _paid("chooseElement, 1024 bytes", 95_000, s, input);
         int256[] memory accs = _accs(s);
         assertEq(accs.length, 32, "a full reveal");
         s = _paid(
-            "revealFold, 32 accumulators", 95_000, s, abi.encodeCall(game.revealFold, (Wire.pack(s), accs))
+            "revealFold, 32 accumulators",
+            95_000,
+            s,
+            abi.encodeCall(game.revealFold, (Wire.pack(s), accs))
         );
         uint32 choice;
         while (_boundary(s, choice + 1) <= 20) ++choice;

@@ -244,7 +244,12 @@ contract GameGoldenTest is Test, IClaims {
         if (name == keccak256("choose")) {
             return abi.encodeCall(
                 game.choose,
-                (Wire.pack(s), _uint(place, "child"), _bytes32(place, "hash"), _bytes32s(place, "path"))
+                (
+                    Wire.pack(s),
+                    _uint(place, "child"),
+                    _bytes32(place, "hash"),
+                    _bytes32s(place, "path")
+                )
             );
         }
         if (name == keccak256("chooseStep")) {
@@ -280,7 +285,8 @@ contract GameGoldenTest is Test, IClaims {
         }
         if (name == keccak256("chooseElement")) {
             uint32 element = _uint(place, "element");
-            return abi.encodeCall(game.chooseElement, (Wire.pack(s), _bytes(place, "data"), element));
+            return
+                abi.encodeCall(game.chooseElement, (Wire.pack(s), _bytes(place, "data"), element));
         }
         if (name == keccak256("revealFold")) {
             return abi.encodeCall(game.revealFold, (Wire.pack(s), _accs(place)));

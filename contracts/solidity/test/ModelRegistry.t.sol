@@ -14,8 +14,7 @@ contract ModelRegistryTest is Test {
 
     function setUp() public {
         address verifier = deployed("Toy.sol:ToyVerifier", "");
-        registry =
-            ModelRegistry(deployed("ModelRegistry.sol:ModelRegistry", abi.encode(verifier)));
+        registry = ModelRegistry(deployed("ModelRegistry.sol:ModelRegistry", abi.encode(verifier)));
     }
 
     function _refuse(Model memory m, string memory what) private {
