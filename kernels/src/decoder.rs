@@ -88,6 +88,12 @@ impl Matrix {
         let bytes = self.format.row_bytes(self.cols);
         &self.bytes[rows.start * bytes..rows.end * bytes]
     }
+
+    /// Rows `rows` are not needed for now; they can still be read.
+    pub fn release(&self, rows: Range<usize>) {
+        let (bytes, start) = (self.format.row_bytes(self.cols), self.bytes.range.start);
+        self.bytes.owner.release(start + rows.start * bytes..start + rows.end * bytes);
+    }
 }
 
 /// A matrix, and what is added to its rows.

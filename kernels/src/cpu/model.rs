@@ -54,7 +54,6 @@ impl Model {
         for linear in decoder.linears() {
             let (lines, after) = rest.split_at_mut(matrix_lines(&linear.weights));
             pack(&linear.weights, lines, team);
-            linear.weights.bytes.release();
             rest = after;
         }
         let arena = Arc::new(arena);

@@ -21,6 +21,8 @@ use crate::Format;
 use crate::decoder::{Linear, Matrix};
 use std::sync::Arc;
 
+/// Bytes that are packed before they are given back.
+const AT_ONCE_BYTES: usize = 4 << 20;
 /// Rows of a panel.
 pub(super) const PANEL: usize = 32;
 /// Weights of a block.
@@ -125,16 +127,23 @@ impl Packed {
     }
 }
 
-/// Packs a matrix into lines of zeros.
+/// Packs a matrix into lines of zeros, and gives back its bytes on the way: a large one isn't there
+/// twice.
 pub(super) fn pack(matrix: &Matrix, lines: &mut [Line], team: &mut Team) {
     let len = panel_lines(matrix.format, matrix.cols);
-    let lines = Parts::new(lines);
-    team.run(matrix.rows.div_ceil(PANEL), &|_, panel| {
-        // SAFETY: every task has a panel of its own.
-        #[expect(unsafe_code, reason = "parts that tasks write")]
-        let lines = unsafe { lines.part(panel * len..(panel + 1) * len) };
-        pack_panel(matrix, panel, lines);
-    });
+    let (lines, panels) = (Parts::new(lines), matrix.rows.div_ceil(PANEL));
+    let step = (AT_ONCE_BYTES / (PANEL * matrix.format.row_bytes(matrix.cols))).max(1);
+    for first in (0..panels).step_by(step) {
+        let end = panels.min(first + step);
+        team.run(end - first, &|_, task| {
+            let panel = first + task;
+            // SAFETY: every task has a panel of its own.
+            #[expect(unsafe_code, reason = "parts that tasks write")]
+            let lines = unsafe { lines.part(panel * len..(panel + 1) * len) };
+            pack_panel(matrix, panel, lines);
+        });
+        matrix.release(first * PANEL..matrix.rows.min(end * PANEL));
+    }
 }
 
 /// Packs one panel.

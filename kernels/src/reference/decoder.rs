@@ -216,12 +216,12 @@ impl ReferenceSequence {
                 x,
                 shift[0],
                 l.bias.as_ref().map(|b| &b[range.clone()]),
-                residual.map(|r| &r[range]),
+                residual.map(|r| &r[range.clone()]),
                 out,
             );
+            // It runs beside a backend that has weights of its own: the file's needn't stay in memory as well.
+            l.weights.release(range);
         });
-        // It runs beside a backend that has weights of its own: the file's needn't stay in memory as well.
-        l.weights.bytes.release();
         self.count(&out);
         out
     }
