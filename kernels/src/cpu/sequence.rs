@@ -92,7 +92,7 @@ impl Sequence for CpuSequence {
         }
         let cache = self.cache.take().ok_or_else(lost)?;
         let job = Job::new(tokens, head, self.len, (cache, batch));
-        let job = cpu.queue.work(self.id, job, &|shares| cpu.run(shares))?;
+        let job = cpu.queue.work(self.id, job, &|shares| cpu.run(shares));
         self.cache = Some(job.cache);
         self.waited += job.waited;
         self.advance(tokens.len());
