@@ -1,8 +1,9 @@
 //! In which order claims are checked, and which of them can't be in time.
 //!
-//! All checks take the same machine, so the claim whose window ends first comes first; that order keeps all deadlines if any order
-//! does, and short ones that run at the same time are only faster. Where none does, as many claims as possible are kept in time: whenever one would be late, the longest so far gives way
-//! (Moore and Hodgson). Those that gave way come last, for the estimate may be too high.
+//! All checks take the same machine, so the claim whose window ends first comes first; that order keeps all deadlines
+//! if any order does, and short ones that run at the same time are only faster. Where none does, as many claims as
+//! possible are kept in time: whenever one would be late, the longest so far gives way (Moore and Hodgson). Those that
+//! gave way come last, for the estimate may be too high.
 
 use alloy::primitives::B256;
 use refute_engine::cost::{self, Cost};
